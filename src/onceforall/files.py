@@ -27,7 +27,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}; check the folder and free space") from error
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; check the folder and free space"
+        ) from error
     try:
         temporary = scratch / path.name
         yield temporary

@@ -1,0 +1,20 @@
+"""What can be chosen: architectures and search spaces, without torch."""
+
+from .arch import Arch, Block
+from .families import create_space, list_spaces
+from .layouts import Layout, MobileLayout, ResidualLayout, StageLayout, make_divisible
+from .space import SearchSpace, StageChoices
+
+__all__ = [
+    "Arch",
+    "Block",
+    "Layout",
+    "MobileLayout",
+    "ResidualLayout",
+    "SearchSpace",
+    "StageChoices",
+    "StageLayout",
+    "create_space",
+    "list_spaces",
+    "make_divisible",
+]

@@ -1,0 +1,115 @@
+"""What a family fixes: widths, strides, activations. Enough to count or build any of its networks."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Round a channel count to a multiple of `divisor`, never losing more than 10 % (MobileNet's rule)."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+@dataclass(frozen=True)
+class StageLayout:
+    """One stage: output width in channels, stride of its first block, activation, and the blocks it has weights for."""
+
+    width: int
+    stride: int
+    max_depth: int
+    activation: str = "relu"
+    squeeze_excite: bool = False
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What both layouts share.
+
+    Attributes:
+        kernel_sizes: all kernel sizes the weights can be shrunk to, ascending; the last one is stored.
+        expand_ratios: all expand ratios channel sorting has to respect, ascending; the last one is stored.
+    """
+
+    in_chans: int
+    num_classes: int
+    stem_width: int
+    stem_stride: int
+    stages: tuple[StageLayout, ...]
+    kernel_sizes: tuple[int, ...]
+    expand_ratios: tuple[float, ...]
+    bn_eps: float = 1e-5
+
+    kind: ClassVar[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The layout as plain values, ready for JSON."""
+        return {"kind": self.kind, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True)
+class MobileLayout(_Layout):
+    """MobileNetV3: stem, one fixed block, stages of inverted bottlenecks, 1x1 expansion, pooling, 1x1 mix, classifier.
+
+    Attributes:
+        first_width: width of the fixed first block (3x3 depth-wise, no expansion).
+        expand_width: width of the last 1x1 convolution before pooling.
+        mix_width: width of the 1x1 convolution after pooling (no batch norm, no bias).
+    """
+
+    first_width: int = 16
+    stem_activation: str = "hard_swish"
+    first_activation: str = "relu"
+    expand_width: int = 960
+    mix_width: int = 1280
+    head_activation: str = "hard_swish"
+
+    kind: ClassVar[str] = "mobile"
+
+    def in_width(self, stage: int, block: int) -> int:
+        """Input channels of a block (stage and block count from 0)."""
+        if block > 0:
+            return self.stages[stage].width
+        return self.stages[stage - 1].width if stage > 0 else self.first_width
+
+    def middle_width(self, stage: int, block: int, expand_ratio: float) -> int:
+        """Channels between the expansion and the projection of a block."""
+        return make_divisible(round(self.in_width(stage, block) * expand_ratio))
+
+    @staticmethod
+    def squeeze_width(middle_width: int) -> int:
+        """Channels inside a squeeze-and-excite of `middle_width` channels."""
+        return make_divisible(middle_width // 4)
+
+
+@dataclass(frozen=True)
+class ResidualLayout(_Layout):
+    """Small-image residual network: 3x3 stem, stages of two dense 3x3 convolutions a block, pooling, classifier."""
+
+    kind: ClassVar[str] = "residual"
+
+    def in_width(self, stage: int, block: int) -> int:
+        """Input channels of a block (stage and block count from 0)."""
+        if block > 0:
+            return self.stages[stage].width
+        return self.stages[stage - 1].width if stage > 0 else self.stem_width
+
+    def middle_width(self, stage: int, block: int, expand_ratio: float) -> int:
+        """Channels between the two convolutions of a block."""
+        return make_divisible(self.stages[stage].width * expand_ratio)
+
+
+Layout = MobileLayout | ResidualLayout
+
+
+def layout_from_dict(described: dict[str, Any]) -> Layout:
+    """The inverse of `Layout.to_dict`. Raises ValueError for an unknown kind, TypeError for unknown fields."""
+    fields = dict(described)
+    kind = fields.pop("kind", None)
+    classes: dict[str | None, type[Layout]] = {cls.kind: cls for cls in (MobileLayout, ResidualLayout)}
+    if kind not in classes:
+        raise ValueError(f"unknown layout kind {kind!r}; known: {sorted(map(str, classes))}")
+    fields["stages"] = tuple(StageLayout(**stage) for stage in fields["stages"])
+    for name in ("kernel_sizes", "expand_ratios"):
+        fields[name] = tuple(fields[name])
+    return classes[kind](**fields)
