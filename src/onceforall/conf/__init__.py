@@ -1,0 +1,1 @@
+"""Hydra's config groups: YAML files that set defaults; the typed fields themselves are dataclasses in the code."""
