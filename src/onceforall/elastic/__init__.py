@@ -1,0 +1,24 @@
+"""How a choice changes a layer."""
+
+from .blocks import ElasticMBConv, ElasticResidual
+from .functional import shrink_kernel, slice_conv
+from .importance import sort_mbconv, sort_residual, sorted_order
+from .initialise import initialise_he_fout
+from .layers import ElasticConv2d, ElasticDepthwiseConv2d, ElasticSqueezeExcite
+from .norm import ElasticBatchNorm2d, calibrate
+
+__all__ = [
+    "ElasticBatchNorm2d",
+    "ElasticConv2d",
+    "ElasticDepthwiseConv2d",
+    "ElasticMBConv",
+    "ElasticResidual",
+    "ElasticSqueezeExcite",
+    "calibrate",
+    "initialise_he_fout",
+    "shrink_kernel",
+    "slice_conv",
+    "sort_mbconv",
+    "sort_residual",
+    "sorted_order",
+]

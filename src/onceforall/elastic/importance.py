@@ -1,0 +1,74 @@
+"""Channel sorting: permute middle channels by importance, so that a prefix keeps the best of them.
+
+The function of the largest network does not change; narrower ones get better slices (Once-for-All, section 3.2).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .blocks import ElasticMBConv, ElasticResidual
+from .norm import ElasticBatchNorm2d
+
+
+def sorted_order(importance: Tensor, boundaries: Sequence[int] = ()) -> Tensor:
+    """Indices by descending importance, never across a boundary.
+
+    Earlier phases have trained the prefixes that end at the boundaries, so channels only move inside a group. The sort
+    is stable: equal importances keep their order on every device.
+
+    Args:
+        importance: (channels,).
+        boundaries: channel counts at which a group ends, in any order.
+    """
+    edges = sorted({0, len(importance), *boundaries})
+    groups = [
+        first + torch.sort(importance[first:last], descending=True, stable=True).indices
+        for first, last in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    return torch.cat(groups)
+
+
+def _input_importance(weight: Tensor) -> Tensor:
+    """L1 norm of everything that reads a channel, per input channel of a convolution weight (O, I, k, k)."""
+    return weight.detach().abs().sum((0, 2, 3))
+
+
+def _permute(tensor: Tensor | None, order: Tensor, dim: int = 0) -> None:
+    assert tensor is not None
+    tensor.data.copy_(tensor.data.index_select(dim, order))
+
+
+def _permute_norm(norm: ElasticBatchNorm2d, order: Tensor) -> None:
+    for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        _permute(tensor, order)
+
+
+@torch.no_grad()
+def sort_mbconv(block: ElasticMBConv, boundaries: Sequence[int] = ()) -> None:
+    """Sort the middle channels of an inverted bottleneck by what the projection reads, then those inside the SE."""
+    order = sorted_order(_input_importance(block.project.weight), boundaries)
+    _permute(block.project.weight, order, dim=1)
+    _permute_norm(block.depthwise_bn, order)
+    _permute(block.depthwise.weight, order)
+    _permute_norm(block.expand_bn, order)
+    _permute(block.expand.weight, order)
+    if block.squeeze_excite is not None:
+        reduce, expand = block.squeeze_excite.reduce, block.squeeze_excite.expand
+        _permute(expand.weight, order)
+        _permute(expand.bias, order)
+        _permute(reduce.weight, order, dim=1)
+        inner = sorted_order(_input_importance(expand.weight))
+        _permute(expand.weight, inner, dim=1)
+        _permute(reduce.weight, inner)
+        _permute(reduce.bias, inner)
+
+
+@torch.no_grad()
+def sort_residual(block: ElasticResidual, boundaries: Sequence[int] = ()) -> None:
+    """Sort the middle channels of a residual block by what its second convolution reads."""
+    order = sorted_order(_input_importance(block.conv2.weight), boundaries)
+    _permute(block.conv2.weight, order, dim=1)
+    _permute_norm(block.bn1, order)
+    _permute(block.conv1.weight, order)

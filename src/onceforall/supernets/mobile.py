@@ -1,0 +1,179 @@
+"""The MobileNetV3 supernet; its sub-networks are timm's MobileNetV3."""
+
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..elastic import ElasticMBConv
+from ..elastic.blocks import ACTIVATIONS
+from ..elastic.importance import sort_mbconv
+from ..space import Arch, MobileLayout, SearchSpace
+from .base import Supernet, copy_conv, copy_norm
+
+_TIMM_ACTIVATION = {"relu": "re", "hard_swish": "hs"}
+
+
+class FixedBlock(nn.Module):
+    """The first block: depth-wise 3x3 and projection without expansion, identity shortcut when widths agree."""
+
+    def __init__(self, in_width: int, out_width: int, activation: str, bn_eps: float) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[activation]
+        self.depthwise = nn.Conv2d(in_width, in_width, 3, padding=1, groups=in_width, bias=False)
+        self.depthwise_bn = nn.BatchNorm2d(in_width, eps=bn_eps)
+        self.project = nn.Conv2d(in_width, out_width, 1, bias=False)
+        self.project_bn = nn.BatchNorm2d(out_width, eps=bn_eps)
+        self.shortcut = in_width == out_width
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        y = self.activation(self.depthwise_bn(self.depthwise(x_NCHW)))
+        y = self.project_bn(self.project(y))
+        return x_NCHW + y if self.shortcut else y
+
+
+class MobileSupernet(Supernet):
+    """Once-for-All MobileNetV3: elastic kernel size, expand ratio, depth and resolution (Cai et al., ICLR 2020).
+
+    `dropout` is the rate before the classifier; extracted networks carry it too.
+    """
+
+    def __init__(self, space: SearchSpace, dropout: float = 0.0) -> None:
+        super().__init__(space)
+        layout = space.layout
+        assert isinstance(layout, MobileLayout)
+        self.layout = layout
+        self.dropout = dropout
+        self.stem = nn.Conv2d(layout.in_chans, layout.stem_width, 3, layout.stem_stride, padding=1, bias=False)
+        self.stem_bn = nn.BatchNorm2d(layout.stem_width, eps=layout.bn_eps)
+        self.first = FixedBlock(layout.stem_width, layout.first_width, layout.first_activation, layout.bn_eps)
+        self.stages = nn.ModuleList(
+            nn.ModuleList(self._build_block(stage, block) for block in range(stage_layout.max_depth))
+            for stage, stage_layout in enumerate(layout.stages)
+        )
+        self.expand = nn.Conv2d(layout.stages[-1].width, layout.expand_width, 1, bias=False)
+        self.expand_bn = nn.BatchNorm2d(layout.expand_width, eps=layout.bn_eps)
+        self.mix = nn.Conv2d(layout.expand_width, layout.mix_width, 1, bias=False)
+        self.classifier = nn.Linear(layout.mix_width, layout.num_classes)
+        self.reset_parameters()
+
+    def _build_block(self, stage: int, block: int) -> ElasticMBConv:
+        stage_layout = self.layout.stages[stage]
+        return ElasticMBConv(
+            in_width=self.layout.in_width(stage, block),
+            middle_width=self.layout.middle_width(stage, block, self.layout.expand_ratios[-1]),
+            out_width=stage_layout.width,
+            kernel_sizes=self.layout.kernel_sizes,
+            stride=stage_layout.stride if block == 0 else 1,
+            activation=stage_layout.activation,
+            squeeze_excite=stage_layout.squeeze_excite,
+            bn_eps=self.layout.bn_eps,
+        )
+
+    def forward(self, x_NCHW: Tensor, arch: Arch | None = None) -> Tensor:
+        arch = self.space.largest if arch is None else arch
+        x = ACTIVATIONS[self.layout.stem_activation](self.stem_bn(self.stem(x_NCHW)))
+        x = self.first(x)
+        for stage, choices in enumerate(arch.stages):
+            for block, choice in enumerate(choices):
+                middle = self.layout.middle_width(stage, block, choice.expand_ratio)
+                x = self.stages[stage][block](x, choice.kernel_size, middle)
+        head = ACTIVATIONS[self.layout.head_activation]
+        x = head(self.expand_bn(self.expand(x)))
+        x = head(self.mix(x.mean((2, 3), keepdim=True))).flatten(1)
+        return self.classifier(F.dropout(x, self.dropout, self.training))
+
+    def sort_channels(self, phase: int = 0) -> None:
+        for stage, blocks in enumerate(self.stages):
+            for block, elastic in enumerate(blocks):  # type: ignore[arg-type]
+                widths = [self.layout.middle_width(stage, block, e) for e in self.layout.expand_ratios]
+                sort_mbconv(elastic, self.group_boundaries(widths, phase))
+
+    def extract(self, arch: Arch) -> nn.Module:
+        """A timm `MobileNetV3` in eval mode with copies of the weights. Raises InvalidArch."""
+        self.space.validate(arch)
+        with torch.device("meta"):
+            network = build_timm_mobilenet(self.layout, arch, self.dropout)
+        copy_conv(network.conv_stem, self.stem.weight)
+        copy_norm(network.bn1, self.stem_bn)
+        first = network.blocks[0][0]
+        copy_conv(first.conv_dw, self.first.depthwise.weight)
+        copy_norm(first.bn1, self.first.depthwise_bn)
+        copy_conv(first.conv_pw, self.first.project.weight)
+        copy_norm(first.bn2, self.first.project_bn)
+        for stage, choices in enumerate(arch.stages):
+            for block, choice in enumerate(choices):
+                source: Any = self.stages[stage][block]  # type: ignore[index]
+                self._copy_block(network.blocks[1 + stage][block], source, choice.kernel_size)
+        last = network.blocks[-1][0]
+        copy_conv(last.conv, self.expand.weight)
+        copy_norm(last.bn1, self.expand_bn)
+        copy_conv(network.conv_head, self.mix.weight)
+        copy_conv(network.classifier, self.classifier.weight, self.classifier.bias)
+        return network.eval()
+
+    @staticmethod
+    def _copy_block(target: Any, source: ElasticMBConv, kernel_size: int) -> None:
+        middle, in_width = target.conv_pw.weight.shape[:2]
+        copy_conv(target.conv_pw, source.expand.active_weight(middle, in_width))
+        copy_norm(target.bn1, source.expand_bn)
+        copy_conv(target.conv_dw, source.depthwise.active_weight(middle, kernel_size))
+        copy_norm(target.bn2, source.depthwise_bn)
+        if source.squeeze_excite is not None:
+            reduce, expand = source.squeeze_excite.reduce, source.squeeze_excite.expand
+            assert reduce.bias is not None
+            assert expand.bias is not None
+            inner = target.se.conv_reduce.weight.shape[0]
+            copy_conv(target.se.conv_reduce, reduce.weight[:inner, :middle], reduce.bias[:inner])
+            copy_conv(target.se.conv_expand, expand.weight[:middle, :inner], expand.bias[:middle])
+        copy_conv(target.conv_pwl, source.project.active_weight(source.out_width, middle))
+        copy_norm(target.bn3, source.project_bn)
+
+
+def build_timm_mobilenet(layout: MobileLayout, arch: Arch, dropout: float = 0.0) -> Any:
+    """timm's MobileNetV3 of an architecture, with fresh weights.
+
+    timm has no argument for a stem that keeps the resolution, so its stride is set afterwards; `feature_info` of such
+    small-image networks therefore reports twice the true reduction.
+    """
+    from timm.models._efficientnet_blocks import SqueezeExcite
+    from timm.models._efficientnet_builder import decode_arch_def
+    from timm.models.mobilenetv3 import MobileNetV3
+
+    from ..space import make_divisible
+
+    blocks = [[f"ds_r1_k3_s1_e1_c{layout.first_width}_n{_TIMM_ACTIVATION[layout.first_activation]}"]]
+    for stage, choices in enumerate(arch.stages):
+        stage_layout = layout.stages[stage]
+        lines = []
+        for block, choice in enumerate(choices):
+            stride = stage_layout.stride if block == 0 else 1
+            squeeze = "_se0.25" if stage_layout.squeeze_excite else ""
+            lines.append(
+                f"ir_r1_k{choice.kernel_size}_s{stride}_e{choice.expand_ratio:g}_c{stage_layout.width}"
+                f"{squeeze}_n{_TIMM_ACTIVATION[stage_layout.activation]}"
+            )
+        blocks.append(lines)
+    blocks.append([f"cn_r1_k1_s1_c{layout.expand_width}_n{_TIMM_ACTIVATION[layout.head_activation]}"])
+    network = MobileNetV3(
+        decode_arch_def(blocks),
+        num_classes=layout.num_classes,
+        in_chans=layout.in_chans,
+        stem_size=layout.stem_width,
+        fix_stem=True,
+        num_features=layout.mix_width,
+        head_bias=False,
+        act_layer=nn.Hardswish,
+        norm_layer=partial(nn.BatchNorm2d, eps=layout.bn_eps),
+        se_layer=partial(
+            SqueezeExcite,
+            gate_layer="hard_sigmoid",
+            force_act_layer=nn.ReLU,
+            rd_round_fn=make_divisible,
+        ),
+        drop_rate=dropout,
+    )
+    network.conv_stem.stride = (layout.stem_stride, layout.stem_stride)
+    return network
