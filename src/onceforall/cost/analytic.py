@@ -1,0 +1,106 @@
+"""MACs, parameters and peak activation memory of whole arrays of architectures, exact, without building a network."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+
+from ..space import Arch, SearchSpace
+from . import structure
+from .table import BlockTable
+
+_TABLES = 16  # spaces remembered; a table takes 20 ms to build, and a search asks for the same one thousands of times
+
+
+class HasSpace(Protocol):
+    """A supernet, for what is counted here."""
+
+    @property
+    def space(self) -> SearchSpace: ...
+
+
+def space_of(space_or_supernet: SearchSpace | HasSpace) -> SearchSpace:
+    """The search space itself, or that of a supernet."""
+    return space_or_supernet if isinstance(space_or_supernet, SearchSpace) else space_or_supernet.space
+
+
+def count_macs(space_or_supernet: SearchSpace | HasSpace, archs: Sequence[Arch] | np.ndarray) -> np.ndarray:
+    """Multiply-adds of one image through each sub-network, exact: (n,) int64 from n architectures or (n, D) codes.
+
+    Convolutions (those of squeeze-and-excite too) and linear layers count; batch norm, activations, pooling,
+    additions and biases do not: the rule of the Once-for-All code, which calls the same number FLOPs.
+
+    Raises:
+        InvalidArch: an architecture that is not in the space.
+    """
+    return macs_table(space_of(space_or_supernet)).total(archs)
+
+
+def count_params(space_or_supernet: SearchSpace | HasSpace, archs: Sequence[Arch] | np.ndarray) -> np.ndarray:
+    """Trainable parameters of each extracted sub-network: (n,) int64 from n architectures or (n, D) codes.
+
+    Weights, biases, and weight and bias of every batch norm; buffers do not count. Raises InvalidArch.
+    """
+    return params_table(space_of(space_or_supernet)).total(archs)
+
+
+def peak_memory(
+    space_or_supernet: SearchSpace | HasSpace, archs: Sequence[Arch] | np.ndarray, bytes_per_element: int = 4
+) -> np.ndarray:
+    """Peak activation memory in bytes of each sub-network at batch 1: (n,) int64 from n architectures or (n, D) codes.
+
+    The largest total of tensors alive at the same time while the extracted network runs one operation after another
+    in inference. A tensor lives from the operation that writes it to the last one that reads it, so a block with a
+    shortcut keeps its input to the end. Convolutions, linear layers and poolings write a new tensor; activations,
+    the gate of squeeze-and-excite and additions overwrite an operand of the same size that nothing reads later; batch
+    norm is folded into its convolution. The input image counts, weights and scratch space of a runtime do not.
+    Raises InvalidArch.
+    """
+    return memory_table(space_of(space_or_supernet)).largest(archs) * bytes_per_element
+
+
+@lru_cache(_TABLES)
+def macs_table(space: SearchSpace) -> BlockTable:
+    """MACs of every part; `.total(codes)` is `count_macs`."""
+    layout = space.layout
+
+    def fixed(resolution: int) -> int:
+        last = structure.stage_sides(layout, resolution)[-1]
+        return structure.stem(layout).macs(resolution) + structure.head(layout).macs(last)
+
+    def block(resolution: int, stage: int, position: int, kernel_size: int, expand_ratio: float) -> int:
+        side = structure.block_side(layout, stage, position, resolution)
+        return structure.block(layout, stage, position, kernel_size, expand_ratio).macs(side)
+
+    return BlockTable.build(space, fixed, block)
+
+
+@lru_cache(_TABLES)
+def params_table(space: SearchSpace) -> BlockTable:
+    """Parameters of every part; `.total(codes)` is `count_params`."""
+    layout = space.layout
+
+    def fixed(resolution: int) -> int:
+        return structure.stem(layout).params() + structure.head(layout).params()
+
+    def block(resolution: int, stage: int, position: int, kernel_size: int, expand_ratio: float) -> int:
+        return structure.block(layout, stage, position, kernel_size, expand_ratio).params()
+
+    return BlockTable.build(space, fixed, block)
+
+
+@lru_cache(_TABLES)
+def memory_table(space: SearchSpace) -> BlockTable:
+    """Peak elements inside every part; `.largest(codes)` times the element size is `peak_memory`."""
+    layout = space.layout
+
+    def fixed(resolution: int) -> int:
+        last = structure.stage_sides(layout, resolution)[-1]
+        return max(structure.stem(layout).peak_elements(resolution), structure.head(layout).peak_elements(last))
+
+    def block(resolution: int, stage: int, position: int, kernel_size: int, expand_ratio: float) -> int:
+        side = structure.block_side(layout, stage, position, resolution)
+        return structure.block(layout, stage, position, kernel_size, expand_ratio).peak_elements(side)
+
+    return BlockTable.build(space, fixed, block)
