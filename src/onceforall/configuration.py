@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -40,8 +41,7 @@ def keys_of(config_class: type, prefix: str = "") -> list[Key]:
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        members = typing.get_args(hint) if _is_union(hint) else (hint,)
-        is_text = str in members and not {int, float, bool} & set(members)
+        is_text = str in _members(hint) and not {int, float, bool} & set(_members(hint))
         found.append(Key(name, _type_name(hint), default, field.metadata.get("help", ""), is_text))
     return found
 
@@ -102,7 +102,7 @@ def from_yaml(config_class: type[Config], path: str | Path) -> Config:
         ConfigError: it holds an unknown key or a value of a wrong type, for instance from another version.
     """
     import yaml
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
     try:
         loaded = OmegaConf.load(path)
@@ -110,6 +110,8 @@ def from_yaml(config_class: type[Config], path: str | Path) -> Config:
         raise FileFormatError(f"{path} does not exist") from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise FileFormatError(f"{path} is not a YAML file; it may be truncated") from error
+    if not isinstance(loaded, DictConfig) or list(loaded.values()) == [None]:
+        raise FileFormatError(f"{path} is not a config: it holds no `key: value` lines")
     with _one_line_errors(config_class, f"{path}: "):
         return _to_dataclass(OmegaConf.merge(OmegaConf.structured(config_class), loaded), config_class)
 
@@ -160,13 +162,33 @@ def _checked_override(word: str, config_class: type, groups: dict[str, list[str]
         if value not in groups[name]:
             raise ConfigError(f"{name}={value}: no such option; {nearest(value, groups[name])}")
         return word
-    inside_mapping = any(name.startswith(key + ".") and "dict" in keys[key].type_name for key in keys)
+    inside_mapping = any(name.startswith(key + ".") and keys[key].type_name == "mapping" for key in keys)
     if name not in keys and not inside_mapping:
         raise ConfigError(f"{name}: unknown key; {nearest(name, names)}")
     if name in keys and keys[name].is_text and value != "null":
-        escaped = value.strip("'\"") if value[:1] == value[-1:] and value[:1] in {"'", '"'} else value
-        return f"{name}=" + "'" + escaped.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
+        return f"{name}={_quoted(value)}"
+    _check_grammar(word)
     return word
+
+
+def _quoted(text: str) -> str:
+    """`text` between single quotes as Hydra's grammar wants it: backslashes count only before a quote or at the end."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in {"'", '"'}:
+        text = text[1:-1]
+    text = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", text) + "'"
+
+
+def _check_grammar(word: str) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise ConfigError(f"{word}: the value cannot be read; write numbers, true, null, text or [a,b]") from error
+    if parsed.is_sweep_override():
+        raise ConfigError(f"{word}: one value is needed; write a list as [a,b] (in quotes in most shells)")
 
 
 @contextlib.contextmanager
@@ -177,12 +199,12 @@ def _one_line_errors(config_class: type, where: str = "") -> Iterator[None]:
     try:
         yield
     except OmegaConfBaseException as error:
-        name = error.full_key or ""
+        name = (error.full_key or "").partition("[")[0]
         keys = {key.name: key for key in keys_of(config_class)}
         if name in keys:
             value = getattr(error, "value", None)
-            shown = f" {value!r}" if value is not None else ""
-            raise ConfigError(f"{where}{name}: the value{shown} is not {_article(keys[name].type_name)}") from error
+            shown = "null" if value is None else repr(value)
+            raise ConfigError(f"{where}{name}: the value {shown} is not {_in_words(keys[name].type_name)}") from error
         if name:
             raise ConfigError(f"{where}{name}: unknown key; {nearest(name, list(keys))}") from error
         raise ConfigError(where + _first_line(error)) from error
@@ -206,7 +228,7 @@ def _restore_tuples(config: Any) -> Any:
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             changes[field.name] = _restore_tuples(value)
-        elif isinstance(value, list) and "tuple" in _type_name(hints[field.name]):
+        elif isinstance(value, list) and tuple in map(typing.get_origin, _members(hints[field.name])):
             changes[field.name] = _deep_tuple(value)
     return dataclasses.replace(config, **changes)
 
@@ -232,9 +254,14 @@ def _is_union(hint: Any) -> bool:
     return typing.get_origin(hint) in {typing.Union, types.UnionType}
 
 
+def _members(hint: Any) -> tuple[Any, ...]:
+    """The alternatives of a union; one for any other type."""
+    return typing.get_args(hint) if _is_union(hint) else (hint,)
+
+
 def _dataclass_in(hint: Any) -> type | None:
     """The dataclass a field holds, looking through `| None`."""
-    for member in typing.get_args(hint) if _is_union(hint) else (hint,):
+    for member in _members(hint):
         if dataclasses.is_dataclass(member) and isinstance(member, type):
             return member
     return None
@@ -243,13 +270,16 @@ def _dataclass_in(hint: Any) -> type | None:
 def _type_name(hint: Any) -> str:
     if _is_union(hint):
         return " | ".join("null" if member is type(None) else _type_name(member) for member in typing.get_args(hint))
-    if typing.get_origin(hint) is not None:
-        return str(hint).replace("typing.", "")
+    if typing.get_origin(hint) in {list, tuple}:
+        return f"list of {_type_name(typing.get_args(hint)[0])}"
+    if typing.get_origin(hint) is dict:
+        return "mapping"
     return "text" if hint is str else getattr(hint, "__name__", str(hint))
 
 
-def _article(type_name: str) -> str:
-    words = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+def _in_words(type_name: str) -> str:
+    words = {"int": "a whole number", "float": "a number", "bool": "true or false", "mapping": "a mapping {key: value}"}
+    words |= {f"list of {name}": f"a list [a,b] of {name} values" for name in ("int", "float", "text")}
     return " or ".join(words.get(name, name) for name in type_name.split(" | "))
 
 
