@@ -4,6 +4,7 @@ The function of the largest network does not change; narrower ones get better sl
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ def sorted_order(importance: Tensor, boundaries: Sequence[int] = ()) -> Tensor:
     edges = sorted({0, len(importance), *boundaries})
     groups = [
         first + torch.sort(importance[first:last], descending=True, stable=True).indices
-        for first, last in zip(edges[:-1], edges[1:], strict=True)
+        for first, last in pairwise(edges)
     ]
     return torch.cat(groups)
 

@@ -47,7 +47,7 @@ class ElasticDepthwiseConv2d(nn.Module):
     def active_weight(self, channels: int, kernel_size: int) -> Tensor:
         """The kernels a network of this width and kernel size uses, (channels, 1, kernel_size, kernel_size)."""
         weight = slice_conv(self.weight, channels, 1)
-        return shrink_kernel(weight, kernel_size, self.kernel_sizes, self.transforms)
+        return shrink_kernel(weight, kernel_size, self.kernel_sizes, dict(self.transforms.items()))
 
     def forward(self, x_NCHW: Tensor, kernel_size: int) -> Tensor:
         channels = x_NCHW.shape[1]

@@ -251,9 +251,12 @@ class SearchSpace:
 
     # ---- checks and variants ----------------------------------------------------------------------------------------
 
-    def validate(self, arch: Arch) -> None:
-        """Raise InvalidArch, naming stage, block, value and the allowed values, unless `arch` is in the space."""
-        if arch.resolution not in self.resolutions:
+    def validate(self, arch: Arch, any_resolution: bool = False) -> None:
+        """Raise InvalidArch, naming stage, block, value and the allowed values, unless `arch` is in the space.
+
+        With `any_resolution` only the network is checked: weights do not depend on the size of the image.
+        """
+        if arch.resolution not in self.resolutions and not any_resolution:
             raise InvalidArch(
                 f"resolution {arch.resolution} is not in space {self.name}; allowed: {_listed(self.resolutions)}"
             )

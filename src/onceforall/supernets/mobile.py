@@ -1,7 +1,7 @@
 """The MobileNetV3 supernet; its sub-networks are timm's MobileNetV3."""
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -72,6 +72,10 @@ class MobileSupernet(Supernet):
             bn_eps=self.layout.bn_eps,
         )
 
+    def block(self, stage: int, block: int) -> ElasticMBConv:
+        """The elastic block at a position (both count from 0)."""
+        return cast(ElasticMBConv, cast(nn.ModuleList, self.stages[stage])[block])
+
     def forward(self, x_NCHW: Tensor, arch: Arch | None = None) -> Tensor:
         arch = self.space.largest if arch is None else arch
         x = ACTIVATIONS[self.layout.stem_activation](self.stem_bn(self.stem(x_NCHW)))
@@ -79,21 +83,21 @@ class MobileSupernet(Supernet):
         for stage, choices in enumerate(arch.stages):
             for block, choice in enumerate(choices):
                 middle = self.layout.middle_width(stage, block, choice.expand_ratio)
-                x = self.stages[stage][block](x, choice.kernel_size, middle)
+                x = self.block(stage, block)(x, choice.kernel_size, middle)
         head = ACTIVATIONS[self.layout.head_activation]
         x = head(self.expand_bn(self.expand(x)))
         x = head(self.mix(x.mean((2, 3), keepdim=True))).flatten(1)
         return self.classifier(F.dropout(x, self.dropout, self.training))
 
     def sort_channels(self, phase: int = 0) -> None:
-        for stage, blocks in enumerate(self.stages):
-            for block, elastic in enumerate(blocks):  # type: ignore[arg-type]
+        for stage, stage_layout in enumerate(self.layout.stages):
+            for block in range(stage_layout.max_depth):
                 widths = [self.layout.middle_width(stage, block, e) for e in self.layout.expand_ratios]
-                sort_mbconv(elastic, self.group_boundaries(widths, phase))
+                sort_mbconv(self.block(stage, block), self.group_boundaries(widths, phase))
 
     def extract(self, arch: Arch) -> nn.Module:
         """A timm `MobileNetV3` in eval mode with copies of the weights. Raises InvalidArch."""
-        self.space.validate(arch)
+        self.space.validate(arch, any_resolution=True)
         with torch.device("meta"):
             network = build_timm_mobilenet(self.layout, arch, self.dropout)
         copy_conv(network.conv_stem, self.stem.weight)
@@ -105,8 +109,8 @@ class MobileSupernet(Supernet):
         copy_norm(first.bn2, self.first.project_bn)
         for stage, choices in enumerate(arch.stages):
             for block, choice in enumerate(choices):
-                source: Any = self.stages[stage][block]  # type: ignore[index]
-                self._copy_block(network.blocks[1 + stage][block], source, choice.kernel_size)
+                target = network.blocks[1 + stage][block]
+                self._copy_block(target, self.block(stage, block), choice.kernel_size)
         last = network.blocks[-1][0]
         copy_conv(last.conv, self.expand.weight)
         copy_norm(last.bn1, self.expand_bn)
@@ -157,7 +161,7 @@ def build_timm_mobilenet(layout: MobileLayout, arch: Arch, dropout: float = 0.0)
             )
         blocks.append(lines)
     blocks.append([f"cn_r1_k1_s1_c{layout.expand_width}_n{_TIMM_ACTIVATION[layout.head_activation]}"])
-    network = MobileNetV3(
+    network: Any = MobileNetV3(
         decode_arch_def(blocks),
         num_classes=layout.num_classes,
         in_chans=layout.in_chans,

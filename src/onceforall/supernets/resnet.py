@@ -1,6 +1,6 @@
 """The small-image residual supernet: dense 3x3 blocks with elastic middle width and depth."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -40,30 +40,35 @@ class ResidualSupernet(Supernet):
             bn_eps=self.layout.bn_eps,
         )
 
+    def block(self, stage: int, block: int) -> ElasticResidual:
+        """The elastic block at a position (both count from 0)."""
+        return cast(ElasticResidual, cast(nn.ModuleList, self.stages[stage])[block])
+
     def forward(self, x_NCHW: Tensor, arch: Arch | None = None) -> Tensor:
         arch = self.space.largest if arch is None else arch
         x = F.relu(self.stem_bn(self.stem(x_NCHW)))
         for stage, choices in enumerate(arch.stages):
             for block, choice in enumerate(choices):
-                x = self.stages[stage][block](x, self.layout.middle_width(stage, block, choice.expand_ratio))
+                x = self.block(stage, block)(x, self.layout.middle_width(stage, block, choice.expand_ratio))
         return self.classifier(F.dropout(x.mean((2, 3)), self.dropout, self.training))
 
     def sort_channels(self, phase: int = 0) -> None:
-        for stage, blocks in enumerate(self.stages):
-            for block, elastic in enumerate(blocks):  # type: ignore[arg-type]
+        for stage, stage_layout in enumerate(self.layout.stages):
+            for block in range(stage_layout.max_depth):
                 widths = [self.layout.middle_width(stage, block, e) for e in self.layout.expand_ratios]
-                sort_residual(elastic, self.group_boundaries(widths, phase))
+                sort_residual(self.block(stage, block), self.group_boundaries(widths, phase))
 
     def extract(self, arch: Arch) -> nn.Module:
         """A plain `ResidualNet` in eval mode with copies of the weights. Raises InvalidArch."""
-        self.space.validate(arch)
+        self.space.validate(arch, any_resolution=True)
         with torch.device("meta"):
             network = ResidualNet(self.layout, arch, self.dropout)
         copy_conv(network.stem.conv, self.stem.weight)
         copy_norm(network.stem.bn, self.stem_bn)
         for stage, choices in enumerate(arch.stages):
             for block in range(len(choices)):
-                self._copy_block(network.stages[stage][block], self.stages[stage][block])  # type: ignore[index]
+                target = cast(nn.Sequential, network.stages[stage])[block]
+                self._copy_block(target, self.block(stage, block))
         copy_conv(network.head, self.classifier.weight, self.classifier.bias)
         return network.eval()
 

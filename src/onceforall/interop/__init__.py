@@ -1,0 +1,1 @@
+"""Readers and writers of other projects' files; nothing else knows their formats."""
