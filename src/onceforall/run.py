@@ -1,0 +1,175 @@
+"""A run is a folder: what lies where in it, and clear words when something is not there."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConfigError, FileFormatError, RunError
+from .files import read_json, write_text
+
+if TYPE_CHECKING:
+    from .cost.latency import LatencyModel
+    from .data import DataSource
+    from .space import SearchSpace
+    from .supernets import Supernet
+    from .train.config import TrainConfig
+
+DEFAULT_PARENT = Path("runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one training run and of everything made from its supernet.
+
+    `Run(folder)` only names places; `Run.open(folder)` also checks that a run is there.
+    """
+
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: str | Path | None) -> "Run":
+        """An existing run. Raises RunError, naming runs that exist, when `folder` is none."""
+        if not folder:
+            raise RunError(f"run=FOLDER is needed; {_existing(DEFAULT_PARENT)}")
+        run = cls(Path(folder))
+        if not run.folder.is_dir():
+            raise RunError(f"run={folder}: no such folder; {_existing(run.folder.parent, run.folder.name)}")
+        if not run.exists():
+            raise RunError(f"run={folder}: not a run, it has no config.yaml; {_existing(run.folder.parent)}")
+        return run
+
+    def exists(self) -> bool:
+        """Whether a run was ever started here."""
+        return self.config_path.is_file()
+
+    @property
+    def config_path(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def supernet_path(self) -> Path:
+        """Of supernet.safetensors and supernet.json, without suffix."""
+        return self.folder / "supernet"
+
+    @property
+    def report_path(self) -> Path:
+        return self.folder / "report.html"
+
+    def latency_path(self, device: str) -> Path:
+        """Of the latency model of a device: .json and .csv, without suffix."""
+        return self.folder / "latency" / device
+
+    @property
+    def predictor_path(self) -> Path:
+        """Of the accuracy predictor: .safetensors and .json, without suffix."""
+        return self.folder / "predictor" / "predictor"
+
+    def search_path(self, name: str) -> Path:
+        return self.folder / "search" / f"{name}.json"
+
+    def evaluate_path(self, name: str) -> Path:
+        return self.folder / "evaluate" / f"{name}.json"
+
+    def finetune_path(self, name: str) -> Path:
+        """Of the fine-tuned sub-network: .safetensors and .json, without suffix."""
+        return self.folder / "finetune" / name
+
+    def deploy_path(self, name: str, suffix: str) -> Path:
+        return self.folder / "deploy" / f"{name}{suffix}"
+
+    def write_config(self, config: "TrainConfig") -> None:
+        """Start the run: keep the composed config beside everything that comes from it."""
+        from .configuration import to_yaml
+
+        write_text(self.config_path, to_yaml(config))
+
+    def read_config(self) -> "TrainConfig":
+        """The config the run was started with. Raises FileFormatError or ConfigError when it cannot be read."""
+        from .configuration import from_yaml
+        from .train.config import TrainConfig
+
+        return from_yaml(TrainConfig, self.config_path)
+
+    def description(self) -> dict[str, Any]:
+        """supernet.json: space, classes, mean, std, in_chans. Raises RunError before training has finished."""
+        if not self.supernet_path.with_suffix(".json").is_file():
+            raise RunError(
+                f"run={self.folder}: training has not finished, there is no supernet.json; "
+                f"continue it with: ofa train run={self.folder}"
+            )
+        return read_json(self.supernet_path.with_suffix(".json"))
+
+    def space(self) -> "SearchSpace":
+        """The search space of the supernet, without loading weights."""
+        from .space import SearchSpace
+
+        try:
+            return SearchSpace.from_dict(self.description()["space"])
+        except (KeyError, ConfigError) as error:
+            raise FileFormatError(f"{self.supernet_path}.json does not describe a search space ({error})") from error
+
+    def load_supernet(self) -> "Supernet":
+        """The trained supernet in eval mode. Raises RunError before training has finished."""
+        from .supernets import load_supernet
+
+        self.description()
+        return load_supernet(self.supernet_path)
+
+    def load_data(self) -> "DataSource":
+        """The images the run was trained on, divided as they were then.
+
+        Raises:
+            RunError: the classes are no longer those of the run.
+            DataError: the images are gone.
+        """
+        from .data import load_data
+
+        source = load_data(self.read_config().data)
+        trained = list(self.description()["classes"])
+        if list(source.classes) != trained:
+            raise RunError(
+                f"run={self.folder}: trained on {len(trained)} classes ({_few(trained)}), but its data now has "
+                f"{len(source.classes)} ({_few(source.classes)}); restore the images or train a new run"
+            )
+        return source
+
+    def devices(self) -> list[str]:
+        """Names of the devices a latency model exists for."""
+        return sorted(path.stem for path in (self.folder / "latency").glob("*.json"))
+
+    def load_latency(self, device: str) -> "LatencyModel":
+        """The latency model of a device. Raises RunError when it has not been measured yet."""
+        from .cost.latency import LatencyModel
+
+        path = self.latency_path(device)
+        if not path.with_name(path.name + ".json").is_file():
+            others = f"; measured so far: {', '.join(self.devices())}" if self.devices() else ""
+            raise RunError(
+                f"run={self.folder}: no latency model of device {device!r}{others}; "
+                f"make it with: ofa measure run={self.folder} device={device}"
+            )
+        return LatencyModel.load(path)
+
+    def searches(self) -> list[str]:
+        """Names of the search results, newest first."""
+        found = (self.folder / "search").glob("*.json")
+        return [path.stem for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def _existing(parent: Path, wanted: str = "") -> str:
+    """Which runs a folder holds, nearest name first."""
+    names = [path.parent.name for path in parent.glob("*/config.yaml")] if parent.is_dir() else []
+    if not names:
+        return "start one with: ofa train experiment=photos data.root=PATH"
+    names.sort(key=lambda name: (-difflib.SequenceMatcher(None, wanted, name).ratio(), name))
+    return f"there is {_few([str(parent / name) for name in names])}"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -1,0 +1,91 @@
+"""`arch=`: every form a user may type, and what is said about the others."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onceforall.commands.arch_argument import parse_arch, parse_archs
+from onceforall.errors import ConfigError, FileFormatError, InvalidArch
+from onceforall.run import Run
+from onceforall.space import Arch, create_space
+
+SPACE = create_space("resnet_small", 10, 1, resolutions=(16, 24))
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path / "runs" / "digits")
+
+
+def add_search(run: Run, name: str, archs: list[Arch], chosen: Arch | None) -> None:
+    members = [{"arch": arch.to_dict(), "name": arch.name} for arch in archs]
+    found = {
+        "name": name,
+        "chosen": None if chosen is None else {"arch": chosen.to_dict(), "name": chosen.name},
+        "front": members[:2],
+        "evaluated": members,
+    }
+    run.search_path(name).parent.mkdir(parents=True, exist_ok=True)
+    run.search_path(name).write_text(json.dumps(found))
+
+
+def test_ends_of_the_space():
+    assert parse_arch("largest", SPACE) == SPACE.largest
+    assert parse_arch("smallest", SPACE) == SPACE.smallest
+
+
+def test_json_text_and_files_of_every_kind(tmp_path):
+    arch = SPACE.sample(np.random.default_rng(0))
+    assert parse_arch(arch.to_json(), SPACE) == arch
+    path = tmp_path / "some arch, best.json"
+    for described in (arch.to_dict(), {"arch": arch.to_dict(), "name": "x"}, {"chosen": {"arch": arch.to_dict()}}):
+        path.write_text(json.dumps(described))
+        assert parse_arch(str(path), SPACE) == arch
+
+
+def test_names_from_searches(run):
+    archs = SPACE.sample_many(4, np.random.default_rng(1))
+    add_search(run, "first", archs, archs[2])
+    assert parse_arch("chosen", SPACE, run) == archs[2]
+    assert parse_arch(archs[3].name, SPACE, run) == archs[3]
+    assert parse_archs(["front", "largest", archs[0].name], SPACE, run) == [*archs[:2], SPACE.largest]
+
+
+def test_chosen_needs_a_search_that_chose(run):
+    with pytest.raises(ConfigError, match=f"no search result yet; make one with: ofa search run={run.folder}"):
+        parse_arch("chosen", SPACE, run)
+    add_search(run, "front", [SPACE.largest], None)
+    with pytest.raises(ConfigError, match=r"chose none; give it a constraint"):
+        parse_arch("chosen", SPACE, run)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("lagest", ConfigError, "arch=lagest: did you mean largest"),
+        ("xyz", ConfigError, "use largest, smallest, chosen"),
+        ("folder/missing.json", ConfigError, "arch=folder/missing.json: no such file"),
+        ("{broken", InvalidArch, "not the JSON of an architecture"),
+        ('{"resolution": 16}', InvalidArch, "no field 'stages'"),
+    ],
+)
+def test_what_is_no_architecture(text, error, message):
+    with pytest.raises(error) as caught:
+        parse_arch(text, SPACE)
+    assert message in str(caught.value)
+
+
+def test_impossible_architectures_and_resolutions_are_named(tmp_path):
+    wrong = replace(SPACE.largest, resolution=17)
+    with pytest.raises(InvalidArch, match=r"no architecture of resnet_small.*17.*16"):
+        parse_arch(wrong.to_json(), SPACE)
+    other = create_space("mbv3_small", 10).largest
+    path = tmp_path / "other.json"
+    path.write_text(other.to_json())
+    with pytest.raises(InvalidArch, match=r"other\.json is no architecture of resnet_small"):
+        parse_arch(str(path), SPACE)
+    path.write_text('{"front": []}')
+    with pytest.raises(FileFormatError, match=r"other\.json holds no architecture"):
+        parse_arch(str(path), SPACE)
