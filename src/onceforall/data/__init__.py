@@ -1,0 +1,26 @@
+"""Labelled images: where they come from, how they are divided, and the batches that steps and evaluations see."""
+
+from .augment import AugmentConfig
+from .config import DataConfig
+from .decode import CorruptImage
+from .images import DataSource, EncodedImages, ImageSet, ResidentImages
+from .loader import calibration_batches, eval_batches, train_batches, worker_count
+from .plan import steps_per_epoch
+from .sources import load_data, resolve_source
+
+__all__ = [
+    "AugmentConfig",
+    "CorruptImage",
+    "DataConfig",
+    "DataSource",
+    "EncodedImages",
+    "ImageSet",
+    "ResidentImages",
+    "calibration_batches",
+    "eval_batches",
+    "load_data",
+    "resolve_source",
+    "steps_per_epoch",
+    "train_batches",
+    "worker_count",
+]

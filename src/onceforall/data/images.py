@@ -1,0 +1,155 @@
+"""What the rest of the package calls data: sets of labelled images, resident or encoded, and a source of three sets."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from .decode import CorruptImage, Payload
+
+
+class Entries(Protocol):
+    """Where the encoded images of a part lie: files, rows of a table, slices of archives."""
+
+    def __len__(self) -> int: ...
+
+    def payload(self, index: int) -> Payload:
+        """What a decoder needs to read image `index`."""
+        ...
+
+    def name(self, index: int) -> str:
+        """What a person needs to find image `index`."""
+        ...
+
+
+@dataclass(frozen=True)
+class PathEntries:
+    """One file per image."""
+
+    paths: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def payload(self, index: int) -> Payload:
+        return self.paths[index]
+
+    def name(self, index: int) -> str:
+        return self.paths[index]
+
+
+class ImageSet(ABC):
+    """Labelled images; `labels` is int64 of shape (len,), and order is fixed for the life of the set."""
+
+    labels: np.ndarray
+    mirror: bool
+    """Whether a mirrored image keeps its label (false for digits and letters)."""
+    padding: str
+    """What a shifted image shows at its edge by default: "reflect" or "zero"."""
+    in_chans: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def subset(self, indices: np.ndarray) -> "ImageSet":
+        """The images at `indices`, in that order."""
+
+
+@dataclass
+class ResidentImages(ImageSet):
+    """All images decoded in one uint8 tensor (N, in_chans, height, width) on one device."""
+
+    images: torch.Tensor
+    labels: np.ndarray
+    mirror: bool = True
+    padding: str = "reflect"
+
+    @property
+    def in_chans(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Channels of the stored images."""
+        return self.images.shape[1]
+
+    def subset(self, indices: np.ndarray) -> "ResidentImages":
+        chosen = self.images[torch.from_numpy(np.asarray(indices)).to(self.images.device)]
+        return ResidentImages(chosen, self.labels[indices], self.mirror, self.padding)
+
+    def to(self, device: torch.device | str) -> "ResidentImages":
+        """The same set with its tensor on `device`."""
+        return ResidentImages(self.images.to(device), self.labels, self.mirror, self.padding)
+
+
+@dataclass
+class EncodedImages(ImageSet):
+    """Images that stay encoded until a worker decodes them at the resolution a step asks for."""
+
+    entries: Entries
+    labels: np.ndarray
+    in_chans: int = 3
+    mirror: bool = True
+    padding: str = "reflect"
+    indices: np.ndarray | None = None
+    """Which of `entries` belong to this set; None = all."""
+
+    def subset(self, indices: np.ndarray) -> "EncodedImages":
+        chosen = np.asarray(indices) if self.indices is None else self.indices[indices]
+        return EncodedImages(self.entries, self.labels[indices], self.in_chans, self.mirror, self.padding, chosen)
+
+    def payload(self, index: int) -> Payload:
+        """What a decoder needs to read image `index`."""
+        return self.entries.payload(self._entry(index))
+
+    def name(self, index: int) -> str:
+        """What a person needs to find image `index`."""
+        return self.entries.name(self._entry(index))
+
+    def _entry(self, index: int) -> int:
+        return int(index if self.indices is None else self.indices[index])
+
+
+@dataclass
+class DataSource:
+    """Three disjoint sets of labelled images and what a network needs to know about them.
+
+    `mean` and `std` are per channel in 0..1 units, from training images only.
+    """
+
+    name: str
+    train: ImageSet
+    holdout: ImageSet
+    test: ImageSet
+    classes: list[str]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    in_chans: int
+    test_is_split: bool = False
+    """The source brought no test part, so `test` was taken from its images before everything else."""
+    corrupt: list[CorruptImage] = field(default_factory=list)
+    """Images that could not be read when the source was opened; they are in none of the sets."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        kind = "resident" if isinstance(self.train, ResidentImages) else "decoded as needed"
+        split = " (no test part was given: taken from the images)" if self.test_is_split else ""
+        bad = f", {len(self.corrupt)} corrupt left out" if self.corrupt else ""
+        return (
+            f"{self.name}: {len(self.train):,} training, {len(self.holdout):,} hold-out, {len(self.test):,} test "
+            f"images{split} of {self.num_classes} classes, {kind}{bad}"
+        )
+
+    def to(self, device: torch.device | str) -> "DataSource":
+        """Move resident sets to `device`, in place; encoded sets have no device."""
+        for part in ("train", "holdout", "test"):
+            images = getattr(self, part)
+            if isinstance(images, ResidentImages):
+                setattr(self, part, images.to(device))
+        return self

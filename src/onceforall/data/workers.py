@@ -1,0 +1,116 @@
+"""Batches of encoded images, decoded ahead of time by worker processes that keep no state.
+
+A request carries everything a batch needs (paths or bytes, seeds, resolution), so that a worker starts with nothing to
+copy and the pixels depend on the request alone, whoever decodes it.
+"""
+
+import multiprocessing
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from .decode import CorruptImage, Payload, View, evaluation_view, random_view, read_view, reason_of
+
+_AHEAD = 3  # batches decoded in advance by each worker: one slow photo then delays nobody
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """How training crops are drawn: smallest area, largest side ratio, and whether half are mirrored."""
+
+    scale: float
+    ratio: float
+    flip: bool
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """A batch to decode; with `crop` and one seed per image for training, without both for the test transform."""
+
+    payloads: list[Payload]
+    names: list[str]
+    labels: np.ndarray
+    in_chans: int
+    resolution: int
+    seeds: np.ndarray | None = None
+    crop: RandomCrop | None = None
+
+
+@dataclass(frozen=True)
+class DecodedBatch:
+    """The images of a request that could be read, and the others by name."""
+
+    pixels: np.ndarray  # uint8 (n, resolution, resolution, in_chans)
+    kept: np.ndarray  # their positions in the request, ascending
+    labels: np.ndarray
+    corrupt: list[CorruptImage]
+
+
+def decode_batch(request: BatchRequest) -> DecodedBatch:
+    """Decode the images of a request; a pure function of it."""
+    count, side = len(request.payloads), request.resolution
+    pixels = np.empty((count, side, side, request.in_chans), dtype=np.uint8)
+    kept: list[int] = []
+    corrupt: list[CorruptImage] = []
+    for position, payload in enumerate(request.payloads):
+        view, mirror = _view(request, position)
+        try:
+            pixels[len(kept)] = read_view(payload, request.in_chans, side, view, mirror)
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise a dozen types for damaged data; each means the same here
+            corrupt.append(CorruptImage(request.names[position], reason_of(error)))
+            continue
+        kept.append(position)
+    positions = np.array(kept, dtype=np.int64)
+    return DecodedBatch(pixels[: len(kept)], positions, request.labels[positions], corrupt)
+
+
+def _view(request: BatchRequest, position: int) -> tuple[View, bool]:
+    """What to show of one image, and whether mirrored."""
+    if request.seeds is None or request.crop is None:
+        return evaluation_view(request.resolution), False
+    generator = np.random.default_rng(int(request.seeds[position]))
+    view = random_view(generator, request.crop.scale, request.crop.ratio)
+    return view, request.crop.flip and bool(generator.random() < 0.5)
+
+
+class _Decoder(Dataset):
+    """What DataLoader wants a data set to look like: here a request is the index."""
+
+    def __getitem__(self, request: BatchRequest) -> DecodedBatch:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return decode_batch(request)
+
+
+def _unchanged(batch: DecodedBatch) -> DecodedBatch:
+    # Arrays travel through a pipe; as tensors they would need shared memory, of which containers have little.
+    return batch
+
+
+def _start_worker(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends its workers: one message, not n
+
+
+def decode_ahead(requests: Iterable[BatchRequest], workers: int) -> Iterator[DecodedBatch]:
+    """Decode requests in order, `workers` at a time (0 = here); DataLoader limits each worker to one thread."""
+    if workers == 0:
+        yield from map(decode_batch, requests)
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # the server imports torch once, workers start in milliseconds
+    loader = DataLoader(
+        _Decoder(),
+        sampler=requests,  # pyright: ignore[reportArgumentType]
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_unchanged,  # pyright: ignore[reportArgumentType]
+        worker_init_fn=_start_worker,
+        multiprocessing_context=context,
+        prefetch_factor=_AHEAD,
+        generator=torch.Generator(),  # otherwise it would draw from, and so change, the caller's random state
+    )
+    yield from loader
