@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from onceforall.configuration import compose, flatten, from_yaml, given_keys, keys_of, nearest, to_yaml
+from onceforall.configuration import compose, from_yaml, given_keys, to_yaml
 from onceforall.errors import ConfigError, FileFormatError
+from onceforall.settings import flatten, keys_of, nearest
 
 
 @dataclass

@@ -25,9 +25,10 @@ MAY_IMPORT = {
     "interop": BASE | {"space", "supernets", "cost", "search"},
     "report": BASE | {"space", "elastic", "supernets", "data", "cost", "train", "search", "deploy", "interop"},
 }
-EVERYTHING = {*MAY_IMPORT, "run", "configuration"}
+EVERYTHING = {*MAY_IMPORT, "run", "configuration", "settings"}
 MAY_IMPORT |= {
-    "configuration": {"errors", "files", "conf"},
+    "settings": set(),
+    "configuration": BASE | {"settings", "conf"},
     "conf": set(),
     "run": EVERYTHING - {"run"},
     "commands": EVERYTHING,

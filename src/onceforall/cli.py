@@ -150,7 +150,7 @@ def _find(name: str) -> Command:
         if command.name == name:
             return command
 
-    from .configuration import nearest
+    from .settings import nearest
 
     raise ConfigError(f"{name}: no such command; {nearest(name, [command.name for command in COMMANDS])}")
 
@@ -178,7 +178,8 @@ def _overview() -> str:
 
 
 def _help(command: Command) -> str:
-    from .configuration import groups_of, keys_of
+    from .configuration import groups_of
+    from .settings import keys_of
 
     lines = [f"ofa {command.name}: {command.summary}", "", f"usage: ofa {command.name} {command.example}"]
     groups = groups_of(command.name)

@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import difflib
 import re
-import types
 import typing
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -12,38 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ConfigError, FileFormatError
+from .settings import in_words, keys_of, members, nearest
 
 CONF_MODULE = "onceforall.conf"
 Config = TypeVar("Config")
-
-
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """One settable key of a config: its dotted name, its type in words, its default and its meaning with units."""
-
-    name: str
-    type_name: str
-    default: Any
-    help: str
-    is_text: bool
-
-
-def keys_of(config_class: type, prefix: str = "") -> list[Key]:
-    """Every leaf key of a config dataclass, nested dataclasses flattened to dotted names."""
-    hints = typing.get_type_hints(config_class)
-    found: list[Key] = []
-    for field in dataclasses.fields(config_class):
-        name, hint = prefix + field.name, hints[field.name]
-        nested = _dataclass_in(hint)
-        if nested is not None:
-            found += keys_of(nested, name + ".")
-            continue
-        default = field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        is_text = str in _members(hint) and not {int, float, bool} & set(_members(hint))
-        found.append(Key(name, _type_name(hint), default, field.metadata.get("help", ""), is_text))
-    return found
 
 
 def groups_of(config_name: str) -> dict[str, list[str]]:
@@ -121,30 +91,6 @@ def given_keys(overrides: Sequence[str]) -> set[str]:
     return {word.lstrip("+~").partition("=")[0] for word in overrides}
 
 
-def flatten(config: Any) -> dict[str, Any]:
-    """Every leaf key of a config instance with its value."""
-    values: dict[str, Any] = {}
-    for key in keys_of(type(config)):
-        value = config
-        for part in key.name.split("."):
-            value = getattr(value, part, None)
-        values[key.name] = value
-    return values
-
-
-def nearest(word: str, choices: Sequence[str], count: int = 3) -> str:
-    """A ready half sentence: `did you mean a or b?`, or the valid choices when nothing is near."""
-    tails = {choice.rpartition(".")[2]: choice for choice in choices}
-    close = difflib.get_close_matches(word, choices, count, cutoff=0.6)
-    close += [
-        tails[tail] for tail in difflib.get_close_matches(word.rpartition(".")[2], list(tails), count, cutoff=0.75)
-    ]
-    unique = list(dict.fromkeys(close))[:count]
-    if unique:
-        return f"did you mean {' or '.join(unique)}?"
-    return f"valid: {', '.join(choices[:12])}{', …' if len(choices) > 12 else ''}"
-
-
 def _checked_override(word: str, config_class: type, groups: dict[str, list[str]]) -> str:
     """Check one `key=value` word and quote text values, so that paths and JSON need no knowledge of Hydra's grammar."""
     keys = {key.name: key for key in keys_of(config_class)}
@@ -204,7 +150,7 @@ def _one_line_errors(config_class: type, where: str = "") -> Iterator[None]:
         if name in keys:
             value = getattr(error, "value", None)
             shown = "null" if value is None else repr(value)
-            raise ConfigError(f"{where}{name}: the value {shown} is not {_in_words(keys[name].type_name)}") from error
+            raise ConfigError(f"{where}{name}: the value {shown} is not {in_words(keys[name].type_name)}") from error
         if name:
             raise ConfigError(f"{where}{name}: unknown key; {nearest(name, list(keys))}") from error
         raise ConfigError(where + _first_line(error)) from error
@@ -228,7 +174,7 @@ def _restore_tuples(config: Any) -> Any:
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             changes[field.name] = _restore_tuples(value)
-        elif isinstance(value, list) and tuple in map(typing.get_origin, _members(hints[field.name])):
+        elif isinstance(value, list) and any(typing.get_origin(hint) is tuple for hint in members(hints[field.name])):
             changes[field.name] = _deep_tuple(value)
     return dataclasses.replace(config, **changes)
 
@@ -248,39 +194,6 @@ def _options(folder: Any, prefix: str = "") -> list[str]:
         elif entry.name.endswith(".yaml"):
             found.append(prefix + entry.name.removesuffix(".yaml"))
     return found
-
-
-def _is_union(hint: Any) -> bool:
-    return typing.get_origin(hint) in {typing.Union, types.UnionType}
-
-
-def _members(hint: Any) -> tuple[Any, ...]:
-    """The alternatives of a union; one for any other type."""
-    return typing.get_args(hint) if _is_union(hint) else (hint,)
-
-
-def _dataclass_in(hint: Any) -> type | None:
-    """The dataclass a field holds, looking through `| None`."""
-    for member in _members(hint):
-        if dataclasses.is_dataclass(member) and isinstance(member, type):
-            return member
-    return None
-
-
-def _type_name(hint: Any) -> str:
-    if _is_union(hint):
-        return " | ".join("null" if member is type(None) else _type_name(member) for member in typing.get_args(hint))
-    if typing.get_origin(hint) in {list, tuple}:
-        return f"list of {_type_name(typing.get_args(hint)[0])}"
-    if typing.get_origin(hint) is dict:
-        return "mapping"
-    return "text" if hint is str else getattr(hint, "__name__", str(hint))
-
-
-def _in_words(type_name: str) -> str:
-    words = {"int": "a whole number", "float": "a number", "bool": "true or false", "mapping": "a mapping {key: value}"}
-    words |= {f"list of {name}": f"a list [a,b] of {name} values" for name in ("int", "float", "text")}
-    return " or ".join(words.get(name, name) for name in type_name.split(" | "))
 
 
 def _first_line(error: Exception) -> str:

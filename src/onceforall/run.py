@@ -10,7 +10,7 @@ from .errors import ConfigError, FileFormatError, RunError
 from .files import read_json, write_text
 
 if TYPE_CHECKING:
-    from .cost.latency import LatencyModel
+    from .cost import LatencyModel
     from .data import DataSource
     from .space import SearchSpace
     from .supernets import Supernet
@@ -145,7 +145,7 @@ class Run:
 
     def load_latency(self, device: str) -> "LatencyModel":
         """The latency model of a device. Raises RunError when it has not been measured yet."""
-        from .cost.latency import LatencyModel
+        from .cost import LatencyModel
 
         path = self.latency_path(device)
         if not path.with_name(path.name + ".json").is_file():
@@ -155,6 +155,11 @@ class Run:
                 f"make it with: ofa measure run={self.folder} device={device}"
             )
         return LatencyModel.load(path)
+
+    def newest_latency(self) -> "LatencyModel | None":
+        """The latency model measured last, if any."""
+        paths = list((self.folder / "latency").glob("*.json"))
+        return self.load_latency(max(paths, key=lambda path: path.stat().st_mtime).stem) if paths else None
 
     def searches(self) -> list[str]:
         """Names of the search results, newest first."""

@@ -37,6 +37,13 @@ def parse_arch(text: str, space: SearchSpace, run: Run | None = None) -> Arch:
     raise ConfigError(f"arch={text}: {_remedy(text, path, run)}")
 
 
+def split_archs(text: str) -> list[str]:
+    """`largest,smallest` as two texts; JSON and paths with commas stay whole."""
+    if text.lstrip().startswith("{") or Path(text).is_file():
+        return [text]
+    return [part.strip() for part in text.split(",") if part.strip()] or [text]
+
+
 def parse_archs(texts: list[str], space: SearchSpace, run: Run | None = None) -> list[Arch]:
     """Several architectures; `front` stands for all networks on the front of the newest search."""
     archs: list[Arch] = []

@@ -12,13 +12,18 @@ if TYPE_CHECKING:
 WIDTH_WITHOUT_TERMINAL = 140  # logs and pipes have no width of their own; 80 would break every table
 
 
+def is_main_process() -> bool:
+    """Whether this process may print and write: rank 0 of torchrun, mpirun or srun, or a process on its own."""
+    ranks = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+    return next((os.environ[name] for name in ranks if os.environ.get(name)), "0") == "0"
+
+
 def console() -> "Console":
     """A console on the present stdout; silent on all but the first process of a distributed run."""
     from rich.console import Console
 
-    rank = os.environ.get("RANK") or os.environ.get("OMPI_COMM_WORLD_RANK") or "0"
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH_WITHOUT_TERMINAL
-    return Console(width=width, highlight=False, quiet=rank != "0", soft_wrap=False)
+    return Console(width=width, highlight=False, quiet=not is_main_process())
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> "Table":

@@ -1,0 +1,90 @@
+"""`ofa train`: start a run, or continue the one in the folder."""
+
+import shutil
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RunError
+from ..run import DEFAULT_PARENT, Run
+from ..settings import flatten
+from ..train.config import TrainConfig
+from .screen import console, is_main_process
+
+if TYPE_CHECKING:
+    from ..supernets import Supernet
+
+# Keys that do not change the weights, so that they may differ when a run continues.
+FREE_KEYS = frozenset(
+    {"name", "run", "checkpoint_minutes", "log_every_steps", "threads", "device", "tensorboard"}
+    | {"data.root", "data.workers", "data.download", "data.resident"}
+)
+
+
+def train(config: TrainConfig, given: Collection[str] | None = None) -> "Supernet":
+    """Train a supernet in `config.run` (by default runs/<name>), or continue the run that is there.
+
+    Args:
+        config: the settings. On an existing run they must be those it was started with, `FREE_KEYS` aside.
+        given: the keys a user typed; the others then come from the run's config.yaml. None: all of `config` counts.
+
+    Raises:
+        RunError: the folder holds a run with other settings, or something that is no run.
+        ConfigError, DataError, StorageError: see `onceforall.train.train`.
+    """
+    from ..train import train as train_supernet
+
+    run = Run(Path(config.run or DEFAULT_PARENT / config.name))
+    continues = run.exists()
+    if continues:
+        config = continued(run, config, given)
+    elif run.folder.is_dir() and any(run.folder.iterdir()):
+        raise RunError(f"{run.folder} holds files but no run (no config.yaml); choose another folder with run=FOLDER")
+    elif run.folder.exists() and not run.folder.is_dir():
+        raise RunError(f"{run.folder} is a file; choose another folder with run=FOLDER")
+    elif is_main_process():
+        run.write_config(config)
+    out = console()
+    try:
+        supernet = train_supernet(config, run.folder, console=out)
+    except BaseException:
+        if not continues and is_main_process() and not run.metrics_path.exists():
+            shutil.rmtree(run.folder)  # nothing was trained: the corrected command must not meet these settings again
+        raise
+    out.print(f"next: ofa evaluate run={run.folder}   ofa measure run={run.folder}   ofa search run={run.folder}")
+    return supernet
+
+
+def continued(run: Run, config: TrainConfig, given: Collection[str] | None) -> TrainConfig:
+    """The stored config of a run with the free keys of `config`. Raises RunError when other keys differ."""
+    stored = run.read_config()
+    before, now = flatten(stored), flatten(config)
+    if given is not None and not set(given) - set(now):  # no preset was named: only what was typed counts
+        now = {key: now[key] if key in given else before[key] for key in now}
+    differing = [key for key in now if now[key] != before[key] and not _is_free(key)]
+    if differing:
+        listed = ", ".join(f"{key}={_shown(before[key])} (not {_shown(now[key])})" for key in differing[:3])
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise RunError(
+            f"{run.folder} was started with {listed}{more}; continue it with: ofa train run={run.folder}, "
+            "or start another one with run=OTHER_FOLDER"
+        )
+    return _with_values(stored, {key: value for key, value in now.items() if _is_free(key)})
+
+
+def _is_free(key: str) -> bool:
+    return key in FREE_KEYS or key.startswith("evaluation.")
+
+
+def _with_values(config: Any, values: dict[str, Any]) -> Any:
+    """A copy of a nested dataclass with dotted keys replaced."""
+    changes: dict[str, Any] = {key: value for key, value in values.items() if "." not in key}
+    for head in {key.partition(".")[0] for key in values if "." in key}:
+        inner = {key.removeprefix(head + "."): value for key, value in values.items() if key.startswith(head + ".")}
+        changes[head] = _with_values(getattr(config, head), inner)
+    return replace(config, **changes)
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
