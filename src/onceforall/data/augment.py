@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import ConfigError
+from .config import option
 
 
 @dataclass
@@ -18,12 +19,12 @@ class AugmentConfig:
     random part of at least `crop_scale` of their area.
     """
 
-    shift: float = 0.125
-    padding: str = "auto"  # auto | reflect | zero: what a shift uncovers; auto = zero for digits, else reflect
-    flip: bool | None = None  # mirror half of the images; None = where a mirrored image keeps its label
-    cutout: float = 0.0  # side of a square set to the mean, as a fraction of the image side
-    crop_scale: float = 0.25
-    crop_ratio: float = 4 / 3
+    shift: float = option(0.125, "small images: largest shift each way, as a fraction of the side")
+    padding: str = option("auto", "what a shift uncovers: auto, reflect or zero; auto = zero for digits, else reflect")
+    flip: bool | None = option(None, "mirror half of the images; by default where a mirrored image keeps its label")
+    cutout: float = option(0.0, "side of a square set to the mean, as a fraction of the image side; 0 = none")
+    crop_scale: float = option(0.25, "photos: smallest part of the area that a random crop shows")
+    crop_ratio: float = option(4 / 3, "photos: largest ratio of the sides of a random crop")
 
     def __post_init__(self) -> None:
         if self.padding not in ("auto", "reflect", "zero"):

@@ -110,6 +110,13 @@ class EncodedImages(ImageSet):
         return int(index if self.indices is None else self.indices[index])
 
 
+def encoded(images: ImageSet) -> EncodedImages:
+    """The same set, known to be encoded. Raises TypeError for a kind of set that nobody can make batches of."""
+    if not isinstance(images, EncodedImages):
+        raise TypeError(f"{type(images).__name__} is neither ResidentImages nor EncodedImages")
+    return images
+
+
 @dataclass
 class DataSource:
     """Three disjoint sets of labelled images and what a network needs to know about them.

@@ -10,7 +10,7 @@ import torch
 
 from ..errors import ConfigError, DataError
 from .augment import AugmentConfig, cut_out, normalise, resize, shift_and_flip
-from .images import EncodedImages, ImageSet, ResidentImages
+from .images import EncodedImages, ImageSet, ResidentImages, encoded
 from .plan import CALIBRATION, StepPlan
 from .workers import BatchRequest, DecodedBatch, RandomCrop, decode_ahead
 
@@ -106,7 +106,7 @@ def train_batches(
     output = _Output(mean, std, device, memory_format)
     if isinstance(images, ResidentImages):
         return _train_resident(images, plan, output)
-    return _train_encoded(_encoded(images), plan, output, worker_count(workers, world_size), on_corrupt)
+    return _train_encoded(encoded(images), plan, output, worker_count(workers, world_size), on_corrupt)
 
 
 def _train_resident(images: ResidentImages, plan: StepPlan, output: _Output) -> Iterator[Batch]:
@@ -210,7 +210,7 @@ def _show(
             pixels = images.images[torch.from_numpy(indices).to(images.images.device)]
             yield output.images(pixels, resolution), output.labels(images.labels[indices])
         return
-    requests = (_request(_encoded(images), indices, resolution) for indices in pieces)
+    requests = (_request(encoded(images), indices, resolution) for indices in pieces)
     for decoded in decode_ahead(requests, workers):
         yield _finish(decoded, output, on_corrupt)
 
@@ -249,9 +249,3 @@ def _finish(decoded: DecodedBatch, output: _Output, on_corrupt: OnCorrupt | None
 def _require_images(images: ImageSet, what: str) -> None:
     if len(images) == 0:
         raise DataError(f"the {what} has no images; check data.holdout and data.test_fraction, or add images")
-
-
-def _encoded(images: ImageSet) -> EncodedImages:
-    if not isinstance(images, EncodedImages):
-        raise TypeError(f"cannot make batches of {type(images).__name__}; use ResidentImages or EncodedImages")
-    return images

@@ -41,6 +41,8 @@ def load_data(config: DataConfig, device: torch.device | str = "cpu") -> DataSou
         ConfigError: an option that names nothing or does not fit.
         DataError: missing or unusable images or labels, with the remedy.
     """
+    if config.seed < 0:
+        raise ConfigError(f"data.seed is {config.seed}; use 0 or more")
     raw = read_source(config)
     _check_labels(raw)
     prepared = prepare(

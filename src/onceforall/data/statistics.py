@@ -3,7 +3,7 @@
 import numpy as np
 
 from .decode import evaluation_view, read_view
-from .images import EncodedImages, ImageSet, ResidentImages
+from .images import ImageSet, ResidentImages, encoded
 
 _RESIDENT_SAMPLE = 10_000
 _ENCODED_SAMPLE = 512
@@ -20,14 +20,14 @@ def channel_statistics(images: ImageSet) -> tuple[tuple[float, ...], tuple[float
         pixels = images.images[_evenly_spaced(len(images), _RESIDENT_SAMPLE)].cpu().numpy()
         counts = [np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(pixels.shape[1])]
     else:
-        assert isinstance(images, EncodedImages)
-        counts = np.zeros((images.in_chans, 256), dtype=np.int64)
+        photos = encoded(images)
+        counts = np.zeros((photos.in_chans, 256), dtype=np.int64)
         for index in _evenly_spaced(len(images), _ENCODED_SAMPLE):
             try:
-                shown = read_view(images.payload(int(index)), images.in_chans, _SIDE, evaluation_view(_SIDE))
+                shown = read_view(photos.payload(int(index)), photos.in_chans, _SIDE, evaluation_view(_SIDE))
             except Exception:  # an image that the scan's sample missed; the loader will name it
                 continue
-            for channel in range(images.in_chans):
+            for channel in range(photos.in_chans):
                 counts[channel] += np.bincount(shown[:, :, channel].ravel(), minlength=256)
     values = np.arange(256) / 255
     shares = np.asarray(counts) / np.sum(counts, axis=1, keepdims=True)

@@ -5,7 +5,9 @@ copy and the pixels depend on the request alone, whoever decodes it.
 """
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -93,6 +95,14 @@ def _unchanged(batch: DecodedBatch) -> DecodedBatch:
 
 def _start_worker(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends its workers: one message, not n
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """DataLoader's own watch looks at the fork server, which outlives a killed parent as long as its workers do."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def decode_ahead(requests: Iterable[BatchRequest], workers: int) -> Iterator[DecodedBatch]:
