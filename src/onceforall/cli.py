@@ -63,7 +63,7 @@ COMMANDS = (
     Command(
         "finetune",
         "train one chosen sub-network a little longer",
-        "commands.finetune:FinetuneConfig",
+        "commands.finetune:FinetuneCommandConfig",
         "commands.finetune:finetune",
         "run=runs/photos arch=chosen",
     ),

@@ -1,6 +1,7 @@
 """A run is a folder: what lies where in it, and clear words when something is not there."""
 
 import difflib
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,11 @@ class Run:
         """Of the accuracy predictor: .safetensors and .json, without suffix."""
         return self.folder / "predictor" / "predictor"
 
+    @property
+    def labels_path(self) -> Path:
+        """Evaluated networks, one line each."""
+        return self.folder / "predictor" / "labels.jsonl"
+
     def search_path(self, name: str) -> Path:
         return self.folder / "search" / f"{name}.json"
 
@@ -120,6 +126,15 @@ class Run:
 
         self.description()
         return load_supernet(self.supernet_path)
+
+    def weights_digest(self) -> str:
+        """Hash of the weights file, so that what was measured with other weights is recognised."""
+        path = self.supernet_path.with_suffix(".safetensors")
+        try:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {error.strerror or error}; train the run again") from error
 
     def load_data(self) -> "DataSource":
         """The images the run was trained on, divided as they were then.

@@ -9,24 +9,18 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RunError
 from ..run import DEFAULT_PARENT, Run
 from ..settings import flatten
-from ..train.config import TrainConfig
+from ..train.config import TrainConfig, may_change
 from .screen import console, is_main_process
 
 if TYPE_CHECKING:
     from ..supernets import Supernet
-
-# Keys that do not change the weights, so that they may differ when a run continues.
-FREE_KEYS = frozenset(
-    {"name", "run", "checkpoint_minutes", "log_every_steps", "threads", "device", "tensorboard"}
-    | {"data.root", "data.workers", "data.download", "data.resident"}
-)
 
 
 def train(config: TrainConfig, given: Collection[str] | None = None) -> "Supernet":
     """Train a supernet in `config.run` (by default runs/<name>), or continue the run that is there.
 
     Args:
-        config: the settings. On an existing run they must be those it was started with, `FREE_KEYS` aside.
+        config: the settings. On an existing run they must be those it was started with, `may_change` aside.
         given: the keys a user typed; the others then come from the run's config.yaml. None: all of `config` counts.
 
     Raises:
@@ -62,7 +56,7 @@ def continued(run: Run, config: TrainConfig, given: Collection[str] | None) -> T
     before, now = flatten(stored), flatten(config)
     if given is not None and not set(given) - set(now):  # no preset was named: only what was typed counts
         now = {key: now[key] if key in given else before[key] for key in now}
-    differing = [key for key in now if now[key] != before[key] and not _is_free(key)]
+    differing = [key for key in now if now[key] != before[key] and not may_change(key)]
     if differing:
         listed = ", ".join(f"{key}={_shown(before[key])} (not {_shown(now[key])})" for key in differing[:3])
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
@@ -70,11 +64,7 @@ def continued(run: Run, config: TrainConfig, given: Collection[str] | None) -> T
             f"{run.folder} was started with {listed}{more}; continue it with: ofa train run={run.folder}, "
             "or start another one with run=OTHER_FOLDER"
         )
-    return _with_values(stored, {key: value for key, value in now.items() if _is_free(key)})
-
-
-def _is_free(key: str) -> bool:
-    return key in FREE_KEYS or key.startswith("evaluation.")
+    return _with_values(stored, {key: value for key, value in now.items() if may_change(key)})
 
 
 def _with_values(config: Any, values: dict[str, Any]) -> Any:

@@ -1,0 +1,73 @@
+"""`ofa finetune`: one chosen sub-network, trained a little longer as an ordinary network."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from ..run import Run
+from ..settings import setting
+from ..train.config import FinetuneConfig
+from . import members
+from .arch_argument import MEANING, parse_arch
+from .screen import console, table
+
+if TYPE_CHECKING:
+    from ..train import FinetuneResult
+
+
+@dataclass
+class FinetuneCommandConfig(FinetuneConfig):
+    """Which sub-network of which run, and how it is trained."""
+
+    run: str | None = setting(None, "folder of a trained run")
+    arch: str = setting("chosen", MEANING)
+    device: str = setting("auto", "cpu, cuda, cuda:1, ...; auto: a GPU when there is one")
+
+
+def finetune(config: FinetuneCommandConfig) -> "FinetuneResult":
+    """Fine-tune one sub-network of a run; prints accuracy before and after, writes finetune/<network>.safetensors, .json.
+
+    Raises:
+        RunError, ConfigError, InvalidArch, DataError, StorageError.
+    """
+    from ..train import resolve_device
+    from ..train.finetune import finetune as finetune_network
+    from ..train.finetune import save_finetuned
+
+    run = Run.open(config.run)
+    space = run.space()
+    arch = parse_arch(config.arch, space, run)
+    source = run.load_data()
+    supernet = run.load_supernet()
+    out = console()
+    with out.status(f"fine-tuning {arch.name}") as status:
+        result = finetune_network(
+            supernet,
+            arch,
+            source,
+            config,
+            device=resolve_device(config.device),
+            progress=lambda done, total, loss: status.update(
+                f"fine-tuning {arch.name}: {done} of {total}, loss {loss:.3f}"
+            ),
+        )
+    described = run.description()
+    path = run.finetune_path(arch.name)
+    kept = {key: described[key] for key in ("classes", "mean", "std", "in_chans")}
+    measured = {
+        label: None if found is None else {key: value for key, value in asdict(found).items() if key != "arch"}
+        for label, found in (("before", result.before), ("after", result.after))
+    }
+    trained = {"epochs": config.epochs, "batch_size": config.batch_size, "seed": config.seed, "distill": config.distill}
+    save_finetuned(result.network, path, space, arch, {**kept, "name": arch.name, **measured, "finetune": trained})
+    (member,) = members.describe(space, [arch], run.newest_latency())
+    rows = [
+        members.row(members.with_accuracy(member, found), label)
+        for label, found in (("before", result.before), ("after", result.after))
+        if found is not None
+    ]
+    title = f"{run.folder}: {arch.name}, {config.epochs:g} epochs, hold-out accuracy"
+    out.print(table(title, members.COLUMNS, rows))
+    out.print(
+        f"written: {path}.safetensors and .json; export it with: ofa export run={run.folder} arch={arch.name} finetuned=true"
+    )
+    return result

@@ -1,0 +1,152 @@
+"""`ofa search`: the front of a run, and the best network within limits."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..cost import count_macs, count_params, peak_memory
+from ..errors import ConfigError
+from ..files import write_json
+from ..run import Run
+from ..settings import setting
+from ..space import Arch, SearchSpace
+from . import members
+from .screen import console, table
+
+if TYPE_CHECKING:
+    from ..cost import LatencyModel
+    from ..data import DataSource
+    from ..search import SearchResult
+    from ..search.operators import CodeFunction
+
+
+@dataclass
+class ConstraintConfig:
+    """Upper limits; null: no limit."""
+
+    latency_ms: float | None = setting(None, "most milliseconds per batch on `device`")
+    macs: float | None = setting(None, "most multiply-adds of one image")
+    params: float | None = setting(None, "most trainable parameters")
+    memory_bytes: float | None = setting(None, "most bytes of activations alive at once, float32, batch 1")
+
+
+@dataclass
+class SearchConfig:
+    """What to look for, and how much to measure."""
+
+    run: str | None = setting(None, "folder of a trained run")
+    name: str | None = setting(None, "name of the result; null: made from the limits")
+    device: str | None = setting(None, "measured device whose latency counts; null: the newest, or MACs without one")
+    constraint: ConstraintConfig = field(default_factory=ConstraintConfig)
+    front_cost: str | None = setting(
+        None, "cost of the front: latency_ms, macs, params, memory_bytes; null: latency_ms once a device is measured"
+    )
+    budget: int = setting(60, "networks to calibrate and evaluate; what earlier searches evaluated is used again")
+    images: int | None = setting(None, "hold-out images per evaluation, class-balanced; null: all")
+    calibration_images: int = setting(
+        1000, "training images, without labels, that batch-norm statistics are taken from"
+    )
+    batch_size: int = setting(200, "images per batch of evaluation and calibration")
+    compute: str = setting("auto", "where accuracy is computed: cpu, cuda, cuda:1, ...; auto: a GPU when there is one")
+    networks_at_once: int = setting(16, "networks evaluated together on images decoded once")
+    seed: int = setting(0, "same seed, same weights: same result")
+
+
+def search(config: SearchConfig) -> "SearchResult":
+    """Search the space of a run by hold-out accuracy after calibration; prints the front, writes search/<name>.json.
+
+    Evaluated networks are kept in predictor/labels.jsonl: a search that was interrupted, or one with other limits, goes
+    on from there.
+
+    Raises:
+        InfeasibleConstraint: no network meets the limits; states the feasible range.
+        RunError, ConfigError, DataError, StorageError.
+    """
+    from ..search import LabelStore, search_measured
+    from ..train.evaluate import part_of
+
+    run = Run.open(config.run)
+    space = run.space()
+    latency = run.load_latency(config.device) if config.device else run.newest_latency()
+    limits = {name: limit for name, limit in vars(config.constraint).items() if limit is not None}
+    if latency is None and "latency_ms" in {*limits, config.front_cost}:
+        run.load_latency("onnxruntime")  # is not there: the error says how to measure it
+    name = config.name or "-".join(f"{key}_{limit:g}" for key, limit in limits.items()) or "front"
+    if Path(name).name != name or name.startswith("."):
+        raise ConfigError(f"name={name}: a plain file name is needed, such as phone or below-4ms")
+    source = run.load_data()
+    images = len(part_of(source, "holdout", config.images))
+    labels = LabelStore(run.labels_path, space, run.weights_digest(), images)
+    out = console()
+    for note in labels.notes:
+        out.print(note)
+    with out.status("searching") as status:
+        result = search_measured(
+            space,
+            _evaluator(run, source, config),
+            _costs(space, latency),
+            limits,
+            budget=config.budget,
+            front_cost=config.front_cost or ("macs" if latency is None else "latency_ms"),
+            labels=labels,
+            seed=config.seed,
+            progress=lambda done, total: status.update(f"searching: {done} of {total} networks evaluated"),
+        )
+    found = result.to_dict(name, None if latency is None else latency.device)
+    write_json(run.search_path(name), found)
+    _show(run, found, result, images)
+    return result
+
+
+def _evaluator(
+    run: Run, source: "DataSource", config: SearchConfig
+) -> Callable[[list[Arch]], Iterator[tuple[float, float]]]:
+    """Measures hold-out accuracy of networks, a few at a time, so that little is lost when it is interrupted."""
+    from ..train import evaluate_archs, resolve_device
+
+    device = resolve_device(config.compute)
+    supernet = run.load_supernet().to(device)
+
+    def evaluate(archs: list[Arch]) -> Iterator[tuple[float, float]]:
+        for first in range(0, len(archs), config.networks_at_once):
+            evaluations = evaluate_archs(
+                supernet,
+                archs[first : first + config.networks_at_once],
+                source,
+                part="holdout",
+                calibration_images=config.calibration_images,
+                batch_size=config.batch_size,
+                device=device,
+                limit=config.images,
+                workers=run.read_config().data.workers,
+            )
+            yield from ((evaluation.top1, evaluation.top1_error) for evaluation in evaluations)
+
+    return evaluate
+
+
+def _costs(space: SearchSpace, latency: "LatencyModel | None") -> dict[str, "CodeFunction"]:
+    """The costs by name, each a function of whole arrays of codes."""
+    counted = {
+        "macs": lambda codes: count_macs(space, codes),
+        "params": lambda codes: count_params(space, codes),
+        "memory_bytes": lambda codes: peak_memory(space, codes),
+    }
+    return counted if latency is None else {"latency_ms": latency.for_space(space).predict, **counted}
+
+
+def _show(run: Run, found: dict[str, Any], result: "SearchResult", images: int) -> None:
+    out = console()
+    chosen = found["chosen"]
+    limits = ", ".join(f"{name} <= {limit:g}" for name, limit in found["constraints"].items())
+    rows = [members.row(member) for member in found["front"]]
+    marks = ["chosen" if chosen and member["name"] == chosen["name"] else "" for member in found["front"]]
+    title = f"{run.folder}: front of {len(rows)} among {len(found['evaluated'])} networks evaluated on {images:,} hold-out images"
+    out.print(table(title, (*members.COLUMNS, ""), [(*row, mark) for row, mark in zip(rows, marks, strict=True)]))
+    if result.quality is not None:
+        out.print(f"accuracy predictor: {result.quality}")
+    if chosen is not None:
+        text = "  ".join(members.row(chosen)[:5])
+        out.print(f"best with {limits}: {text}" if limits else f"most accurate: {text}")
+    out.print(f"{result.seconds:.0f} s; written: {run.search_path(found['name'])}")
