@@ -24,7 +24,7 @@ class FinetuneCommandConfig(FinetuneConfig):
 
 
 def finetune(config: FinetuneCommandConfig) -> "FinetuneResult":
-    """Fine-tune one sub-network of a run; prints accuracy before and after, writes finetune/<network>.safetensors, .json.
+    """Fine-tune one sub-network of a run; prints accuracy before and after, writes it into finetune/.
 
     Raises:
         RunError, ConfigError, InvalidArch, DataError, StorageError.
@@ -39,16 +39,15 @@ def finetune(config: FinetuneCommandConfig) -> "FinetuneResult":
     source = run.load_data()
     supernet = run.load_supernet()
     out = console()
-    with out.status(f"fine-tuning {arch.name}") as status:
+    doing = f"fine-tuning {arch.name}"
+    with out.status(doing) as status:
         result = finetune_network(
             supernet,
             arch,
             source,
             config,
             device=resolve_device(config.device),
-            progress=lambda done, total, loss: status.update(
-                f"fine-tuning {arch.name}: {done} of {total}, loss {loss:.3f}"
-            ),
+            progress=lambda done, total, loss: status.update(f"{doing}: {done} of {total}, loss {loss:.3f}"),
         )
     described = run.description()
     path = run.finetune_path(arch.name)
@@ -67,7 +66,6 @@ def finetune(config: FinetuneCommandConfig) -> "FinetuneResult":
     ]
     title = f"{run.folder}: {arch.name}, {config.epochs:g} epochs, hold-out accuracy"
     out.print(table(title, members.COLUMNS, rows))
-    out.print(
-        f"written: {path}.safetensors and .json; export it with: ofa export run={run.folder} arch={arch.name} finetuned=true"
-    )
+    out.print(f"written: {path}.safetensors and .json")
+    out.print(f"next: ofa export run={run.folder} arch={arch.name} finetuned=true")
     return result

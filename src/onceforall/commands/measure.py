@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from ..run import Run
 from ..settings import setting
-from .screen import console, milliseconds, table
+from .screen import console, milliseconds, percent, table
 
 if TYPE_CHECKING:
     from ..cost import LatencyModel
@@ -32,7 +32,7 @@ class MeasureConfig:
 
 
 def measure(config: MeasureConfig) -> "LatencyModel":
-    """Measure the parts of all networks and some whole ones; prints the model's quality, writes latency/<name>.json, .csv.
+    """Measure parts and whole networks; prints the model's quality, writes latency/<name>.json and .csv.
 
     An interrupted measurement goes on where it stopped.
 
@@ -104,8 +104,8 @@ def _show(model: "LatencyModel", run: Run, config: MeasureConfig) -> None:
         checked = model.validation
         tau = "-" if checked.kendall_tau is None else f"{checked.kendall_tau:.2f}"
         out.print(
-            f"on {len(checked.networks)} held-back networks: mean error {100 * checked.mape:.1f} %, Kendall tau {tau} "
-            f"(by MACs alone {100 * checked.macs_mape:.1f} %; measuring twice differs by {100 * checked.repeatability:.1f} %)"
+            f"on {len(checked.networks)} held-back networks: mean error {percent(checked.mape)}, Kendall tau {tau} "
+            f"(by MACs alone {percent(checked.macs_mape)}; measuring twice differs by {percent(checked.repeatability)})"
         )
     out.print(f"one number: {model.estimator}")
     out.print(f"written: {run.latency_path(model.device)}.json and .csv")

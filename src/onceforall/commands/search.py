@@ -44,9 +44,7 @@ class SearchConfig:
     )
     budget: int = setting(60, "networks to calibrate and evaluate; what earlier searches evaluated is used again")
     images: int | None = setting(None, "hold-out images per evaluation, class-balanced; null: all")
-    calibration_images: int = setting(
-        1000, "training images, without labels, that batch-norm statistics are taken from"
-    )
+    calibration_images: int = setting(1000, "training images that batch-norm statistics are taken from")
     batch_size: int = setting(200, "images per batch of evaluation and calibration")
     compute: str = setting("auto", "where accuracy is computed: cpu, cuda, cuda:1, ...; auto: a GPU when there is one")
     networks_at_once: int = setting(16, "networks evaluated together on images decoded once")
@@ -142,7 +140,8 @@ def _show(run: Run, found: dict[str, Any], result: "SearchResult", images: int) 
     limits = ", ".join(f"{name} <= {limit:g}" for name, limit in found["constraints"].items())
     rows = [members.row(member) for member in found["front"]]
     marks = ["chosen" if chosen and member["name"] == chosen["name"] else "" for member in found["front"]]
-    title = f"{run.folder}: front of {len(rows)} among {len(found['evaluated'])} networks evaluated on {images:,} hold-out images"
+    evaluated = f"{len(found['evaluated'])} networks evaluated on {images:,} hold-out images"
+    title = f"{run.folder}: front of {len(rows)} among {evaluated}"
     out.print(table(title, (*members.COLUMNS, ""), [(*row, mark) for row, mark in zip(rows, marks, strict=True)]))
     if result.quality is not None:
         out.print(f"accuracy predictor: {result.quality}")
