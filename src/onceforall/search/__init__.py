@@ -1,0 +1,46 @@
+"""Search: from costs and accuracies of architectures to the best one under limits, or to a whole front.
+
+Scores and costs are callables on code arrays, (n, D) int64 -> (n,) float64; see `space.SearchSpace.encode`.
+"""
+
+from .constraints import Constraint, feasible_range, require_feasible
+from .evolution import EvolutionResult, EvolutionStep, evolve
+from .front import Front, FrontMember, hypervolume, non_dominated
+from .labels import Label, LabelStore
+from .operators import crossover_codes, enumerate_codes, mutate_codes, spread_codes, uniform_family_codes
+from .pareto import Objective, pareto_search
+from .predictor import AccuracyPredictor, PredictorQuality, kendall_tau
+from .result import SearchMember, SearchResult
+from .sampling import initial_codes
+from .strategy import collect_labels, search_measured, search_predicted
+
+__all__ = [
+    "AccuracyPredictor",
+    "Constraint",
+    "EvolutionResult",
+    "EvolutionStep",
+    "Front",
+    "FrontMember",
+    "Label",
+    "LabelStore",
+    "Objective",
+    "PredictorQuality",
+    "SearchMember",
+    "SearchResult",
+    "collect_labels",
+    "crossover_codes",
+    "enumerate_codes",
+    "evolve",
+    "feasible_range",
+    "hypervolume",
+    "initial_codes",
+    "kendall_tau",
+    "mutate_codes",
+    "non_dominated",
+    "pareto_search",
+    "require_feasible",
+    "search_measured",
+    "search_predicted",
+    "spread_codes",
+    "uniform_family_codes",
+]

@@ -1,0 +1,156 @@
+"""Evaluated networks on disk: one line each, never lost by a kill, never mixed with labels of other weights."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import FileFormatError, InvalidArch, RunError, StorageError
+from ..files import write_text
+from ..space import Arch, SearchSpace
+
+
+@dataclass(frozen=True)
+class Label:
+    """A measured accuracy: top-1 in 0..1, its standard error, and the number of images it was measured on."""
+
+    arch: Arch
+    top1: float
+    top1_error: float
+    images: int
+
+
+class LabelStore:
+    """Labels of one set of weights in a `.jsonl` file that only ever grows.
+
+    A torn last line (the process was killed while writing) is dropped and removed from the file; `notes` says so.
+    Labels measured on another number of images than `images` stay in the file but are not used, as they do not compare.
+
+    Args:
+        path: the file; None keeps the labels in memory only.
+        space: every architecture must belong to it.
+        weights: hash of the supernet's weights; lines with another hash are refused.
+        images: number of images every label is measured on.
+
+    Raises:
+        RunError: the file holds labels of other weights or of another space.
+        FileFormatError: a line that is not a label (other than a torn last one), or a label that is not a number.
+    """
+
+    def __init__(self, path: str | Path | None, space: SearchSpace, weights: str, images: int = 0) -> None:
+        self.path = None if path is None else Path(path)
+        self.space = space
+        self.weights = weights
+        self.images = images
+        self.notes: list[str] = []
+        self._labels: dict[Arch, Label] = {}
+        if self.path is not None and self.path.exists():
+            self._read(self.path)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __iter__(self) -> Iterator[Label]:
+        return iter(self._labels.values())
+
+    def __contains__(self, arch: Arch) -> bool:
+        return arch in self._labels
+
+    def get(self, arch: Arch) -> Label | None:
+        """The label of an architecture, or None when it was not evaluated yet."""
+        return self._labels.get(arch)
+
+    def add(self, arch: Arch, top1: float, top1_error: float) -> Label:
+        """Append one label; it is on the disk when this returns.
+
+        Raises:
+            InvalidArch: the architecture is not in the space.
+            FileFormatError: the accuracy is not a number in 0..1.
+            StorageError: the disk is full; labels written before are intact.
+        """
+        self.space.validate(arch)
+        label = Label(arch, float(top1), float(top1_error), self.images)
+        _check_numbers(label, "the evaluation")
+        if self.path is not None:
+            line = {
+                "arch": arch.to_dict(),
+                "top1": label.top1,
+                "top1_error": label.top1_error,
+                "images": label.images,
+                "weights": self.weights,
+            }
+            _append(self.path, json.dumps(line) + "\n")
+        self._labels[arch] = label
+        return label
+
+    def _read(self, path: Path) -> None:
+        content = path.read_bytes()
+        whole, _, torn = content.rpartition(b"\n")
+        if torn:
+            self.notes.append(f"dropped a torn last line of {path}; that network is evaluated again")
+            write_text(path, whole.decode("utf-8") + "\n" if whole else "")
+        other_images = 0
+        for number, line in enumerate(whole.splitlines(), start=1):
+            where = f"line {number} of {path}"
+            label, weights = _parse(line, where)
+            if weights != self.weights:
+                raise RunError(
+                    f"{where} was measured with other weights than this supernet's; move {path.name} away and "
+                    "collect labels again"
+                )
+            try:
+                self.space.validate(label.arch)
+            except InvalidArch as error:
+                raise RunError(f"{where} belongs to another space: {error}; move {path.name} away") from error
+            if label.images == self.images:
+                self._labels[label.arch] = label
+            else:
+                other_images += 1
+        if other_images:
+            self.notes.append(f"{other_images} labels of {path} were not measured on {self.images} images; not used")
+
+
+def _append(path: Path, line: str) -> None:
+    """One write call and a sync: a kill leaves at most one torn line, which the reader drops."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            data = line.encode("utf-8")
+            start = os.fstat(handle).st_size
+            if os.write(handle, data) != len(data):
+                os.ftruncate(handle, start)
+                raise OSError(28, "no space left on device")
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write a label to {path}: {error.strerror or error}; labels written before are intact. "
+            "Free some space and run the command again"
+        ) from error
+
+
+def _parse(line: bytes, where: str) -> tuple[Label, str]:
+    try:
+        record: dict[str, Any] = json.loads(line)
+        label = Label(
+            Arch.from_dict(record["arch"]), float(record["top1"]), float(record["top1_error"]), int(record["images"])
+        )
+        weights = str(record["weights"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(f"{where} is not a label ({error!r}); remove that line or the file") from error
+    _check_numbers(label, where)
+    return label, weights
+
+
+def _check_numbers(label: Label, where: str) -> None:
+    if not (0.0 <= label.top1 <= 1.0 and np.isfinite(label.top1_error) and label.top1_error >= 0):
+        raise FileFormatError(
+            f"{where} gives top1={label.top1} top1_error={label.top1_error} for {label.arch.name}; "
+            "an accuracy between 0 and 1 is needed"
+        )

@@ -1,0 +1,72 @@
+"""What a search hands back: members, the front, the chosen network, and their JSON form."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..space import Arch, SearchSpace
+from .predictor import PredictorQuality
+
+
+@dataclass(frozen=True)
+class SearchMember:
+    """One network with its accuracy (0..1), the accuracy's standard error, and its costs by name.
+
+    `measured` tells whether `top1` was evaluated or predicted; `predicted_top1` was made without this network's own
+    label, None where there was no predictor.
+    """
+
+    arch: Arch
+    top1: float
+    top1_error: float
+    costs: dict[str, float]
+    measured: bool
+    predicted_top1: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the member as a record of `search/<name>.json`."""
+        return {
+            "arch": self.arch.to_dict(),
+            "name": self.arch.name,
+            "top1": self.top1,
+            "top1_error": self.top1_error,
+            "predicted_top1": self.predicted_top1,
+            **self.costs,
+            "measured": self.measured,
+        }
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found: the chosen network, the front over (top1, `front_cost`), and all networks looked at.
+
+    `score` is "measured" or "predicted". `front` is sorted by cost; `chosen` is the most accurate network within the
+    limits, None when no network within them was evaluated.
+    """
+
+    space: SearchSpace = field(repr=False)
+    score: str
+    front_cost: str
+    limits: dict[str, float]
+    chosen: SearchMember | None
+    front: tuple[SearchMember, ...]
+    evaluated: tuple[SearchMember, ...] = field(repr=False)
+    quality: PredictorQuality | None
+    seconds: float
+    seed: int
+
+    def to_dict(self, name: str, device: str | None = None) -> dict[str, Any]:
+        """Describe the result as the content of `search/<name>.json`."""
+        return {
+            "name": name,
+            "space": self.space.to_dict(),
+            "objectives": ["top1", self.front_cost],
+            "device": device,
+            "constraints": self.limits,
+            "score": self.score,
+            "chosen": self.chosen.to_dict() if self.chosen else None,
+            "front": [member.to_dict() for member in self.front],
+            "evaluated": [member.to_dict() for member in self.evaluated],
+            "quality": self.quality.to_dict() if self.quality else None,
+            "seconds": self.seconds,
+            "seed": self.seed,
+        }

@@ -1,0 +1,229 @@
+"""The searches behind `ofa search`: a front that was measured, or one that was predicted."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ..errors import ConfigError, RunError
+from ..space import Arch, SearchSpace
+from .constraints import checked_values, require_feasible, violations
+from .evolution import evolve
+from .front import non_dominated
+from .labels import Label, LabelStore
+from .operators import CodeFunction, Codes, Values, enumerate_codes, unique_codes
+from .pareto import Objective, pareto_search
+from .predictor import FEWEST_LABELS, AccuracyPredictor, PredictorQuality
+from .proposals import Goal, propose_codes
+from .result import SearchMember, SearchResult
+from .sampling import initial_codes
+
+Evaluate = Callable[[list[Arch]], Iterable[tuple[float, float]]]
+Progress = Callable[[int, int], None]
+
+_ROUNDS = 3  # times the predictor is refitted; each round's proposals teach it where the front is
+
+
+def search_measured(
+    space: SearchSpace,
+    evaluate: Evaluate,
+    costs: Mapping[str, CodeFunction],
+    limits: Mapping[str, float] | None = None,
+    *,
+    budget: int = 60,
+    front_cost: str | None = None,
+    labels: LabelStore | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Find the most accurate network within the limits, and a front, both by measured accuracy.
+
+    Half the budget measures networks spread over the whole space, whatever the limits are, so a second search with
+    other limits finds them in `labels`. The rest follows in rounds: fit a predictor, search its front and its best
+    networks within the limits, measure those. A space of at most `budget` networks is measured completely.
+
+    Args:
+        space: the space to search.
+        evaluate: measures networks and gives (top-1 in 0..1, standard error) for each in order; a generator is
+            consumed one network at a time and each result stored before the next.
+        costs: callables on codes (n, D) -> (n,), by name with unit (`latency_ms`, `macs`, ...).
+        limits: upper limits for some of the costs.
+        budget: networks to look at, exactly; those with a label in `labels` count but are not measured again.
+        front_cost: the cost of the front; default the first of `costs`.
+        labels: where results are kept; a search that was killed continues and ends with the same result.
+        seed: the same seed, labels and measurements give the same result.
+        progress: called with (networks done, budget) after each network.
+
+    Raises:
+        InfeasibleConstraint: before anything is measured; states the feasible range.
+        ConfigError: a limit or a front cost that has no cost, or an empty budget.
+        RunError: `evaluate` gave fewer results than networks.
+    """
+    started = time.perf_counter()
+    goal = Goal.of(costs, limits, front_cost)
+    if budget < 1:
+        raise ConfigError(f"budget={budget}: at least one network must be measured")
+    require_feasible(space, goal.constraints, seed)
+    store = LabelStore(None, space, "") if labels is None else labels
+    own: list[Label] = []
+
+    def measure(codes: Codes) -> None:
+        for label in _measured(store, space.decode(codes), evaluate):
+            own.append(label)
+            if progress is not None:
+                progress(len(own), budget)
+
+    if space.size <= budget:
+        measure(enumerate_codes(space, budget))
+    else:
+        measure(initial_codes(space, (budget + 1) // 2, goal.costs[goal.front_cost], seed))
+        for rounds_left in range(_ROUNDS, 0, -1):
+            wanted = -(-(budget - len(own)) // rounds_left)
+            if wanted:  # proposals see only this search's labels, so a resumed search proposes the same networks
+                measure(propose_codes(space, goal, [label.arch for label in own], _top1(own), wanted, seed))
+
+    known = list(store)
+    quality = _quality(space, goal, known)
+    predicted = [None] * len(known) if quality is None else [pair[1] for pair in quality.pairs]
+    errors = np.array([label.top1_error for label in known])
+    codes = space.encode([label.arch for label in known])
+    members = _members(space, goal, codes, _top1(known), errors, predicted, measured=True)
+    seconds = time.perf_counter() - started
+    return _result(space, goal, members, quality, seed, seconds)
+
+
+def search_predicted(
+    space: SearchSpace,
+    predictor: AccuracyPredictor,
+    costs: Mapping[str, CodeFunction],
+    limits: Mapping[str, float] | None = None,
+    *,
+    front_cost: str | None = None,
+    algorithm: str = "nsga2",
+    population: int = 100,
+    generations: int = 100,
+    seed: int = 0,
+) -> SearchResult:
+    """Find the most accurate network within the limits, and a front, by predicted accuracy; nothing is measured.
+
+    The front within the limits comes from `pareto_search`, the chosen network from `evolve`; members carry the
+    predictor's error bar.
+
+    Raises:
+        InfeasibleConstraint: no network meets the limits; states the feasible range.
+        ConfigError: a limit or a front cost that has no cost, or an unknown algorithm.
+    """
+    started = time.perf_counter()
+    goal = Goal.of(costs, limits, front_cost)
+    cost = goal.costs[goal.front_cost]
+    objectives = [Objective("top1", predictor.predict, maximise=True), Objective(goal.front_cost, cost)]
+    best = evolve(space, predictor.predict, goal.constraints, population=population, generations=generations, seed=seed)
+    front = pareto_search(
+        space,
+        objectives,
+        algorithm,
+        population,
+        generations,
+        seed,
+        constraints=goal.constraints,
+        initial=space.encode([best.best]),
+    )
+    codes = unique_codes(np.concatenate([space.encode([best.best]), space.encode(front.archs)]))
+    top1, errors = predictor.predict_with_error(codes)
+    members = _members(space, goal, codes, top1, errors, top1.tolist(), measured=False)
+    seconds = time.perf_counter() - started
+    return _result(space, goal, members, predictor.quality, seed, seconds)
+
+
+def collect_labels(
+    space: SearchSpace,
+    evaluate: Evaluate,
+    cost: CodeFunction,
+    count: int,
+    labels: LabelStore,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[Label]:
+    """Measure `count` networks spread over the space (see `initial_codes`); labels that exist are reused."""
+    collected = []
+    for label in _measured(labels, space.decode(initial_codes(space, count, cost, seed)), evaluate):
+        collected.append(label)
+        if progress is not None:
+            progress(len(collected), count)
+    return collected
+
+
+def _measured(store: LabelStore, archs: Sequence[Arch], evaluate: Evaluate) -> Iterator[Label]:
+    """Labels of the architectures in order, from the store or measured now and stored one by one."""
+    missing = [arch for arch in archs if arch not in store]
+    results = iter(evaluate(missing)) if missing else iter(())
+    for arch in archs:
+        label = store.get(arch)
+        if label is None:
+            result = next(results, None)
+            if result is None:
+                raise RunError(f"the evaluation gave fewer results than the {len(missing)} networks it was asked for")
+            label = store.add(arch, *result)
+        yield label
+
+
+def _top1(labels: Sequence[Label]) -> Values:
+    return np.array([label.top1 for label in labels])
+
+
+def _quality(space: SearchSpace, goal: Goal, labels: Sequence[Label]) -> PredictorQuality | None:
+    if len(labels) < FEWEST_LABELS:
+        return None
+    return goal.new_predictor(space).fit([label.arch for label in labels], _top1(labels)).quality
+
+
+def _members(
+    space: SearchSpace,
+    goal: Goal,
+    codes: Codes,
+    top1: Values,
+    errors: Values,
+    predicted: Sequence[float | None],
+    *,
+    measured: bool,
+) -> list[SearchMember]:
+    costs = {name: checked_values(name, cost, codes).tolist() for name, cost in goal.costs.items()}
+    return [
+        SearchMember(
+            arch,
+            float(top1[row]),
+            float(errors[row]),
+            {name: values[row] for name, values in costs.items()},
+            measured,
+            predicted[row],
+        )
+        for row, arch in enumerate(space.decode(codes))
+    ]
+
+
+def _result(
+    space: SearchSpace,
+    goal: Goal,
+    members: Sequence[SearchMember],
+    quality: PredictorQuality | None,
+    seed: int,
+    seconds: float,
+) -> SearchResult:
+    points = np.array([(member.costs[goal.front_cost], -member.top1) for member in members])
+    front = [member for member, keep in zip(members, non_dominated(points), strict=True) if keep]
+    within = violations(goal.constraints, space.encode([member.arch for member in members])) <= 0
+    allowed = [member for member, inside in zip(members, within, strict=True) if inside]
+    best_first = sorted(allowed, key=lambda member: (-member.top1, member.costs[goal.front_cost]))
+    return SearchResult(
+        space=space,
+        score="measured" if members[0].measured else "predicted",
+        front_cost=goal.front_cost,
+        limits=dict(goal.limits),
+        chosen=best_first[0] if best_first else None,
+        front=tuple(sorted(front, key=lambda member: member.costs[goal.front_cost])),
+        evaluated=tuple(members),
+        quality=quality,
+        seconds=seconds,
+        seed=seed,
+    )
