@@ -39,3 +39,7 @@ class ExportError(OnceForAllError):
 
 class MissingExtra(OnceForAllError, ImportError):
     """An optional package is not installed; names the extra that brings it."""
+
+
+class MeasurementError(OnceForAllError):
+    """A latency that could not be measured, or that a table does not hold."""

@@ -1,13 +1,26 @@
 """What a sub-network costs: MACs, parameters and memory by counting, latency by measuring."""
 
+from .agreement import kendall_tau, mean_relative_error
 from .analytic import count_macs, count_params, macs_table, memory_table, params_table, peak_memory
+from .latency import LatencyModel
+from .latency_build import build_latency_model
+from .measure import Latency, Timing, describe_machine, measure_latencies, measure_latency
 from .table import BlockTable
 
 __all__ = [
     "BlockTable",
+    "Latency",
+    "LatencyModel",
+    "Timing",
+    "build_latency_model",
     "count_macs",
     "count_params",
+    "describe_machine",
+    "kendall_tau",
     "macs_table",
+    "mean_relative_error",
+    "measure_latencies",
+    "measure_latency",
     "memory_table",
     "params_table",
     "peak_memory",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..space import Arch, Layout, MobileLayout, ResidualLayout
 
-IN_PLACE = frozenset({"relu", "relu6", "hard_swish", "hard_sigmoid", "multiply", "add"})
+IN_PLACE = frozenset({"relu", "hard_swish", "hard_sigmoid", "multiply", "add"})
 
 
 class Operation(NamedTuple):
