@@ -45,6 +45,10 @@ class Run:
         """Whether a run was ever started here."""
         return self.config_path.is_file()
 
+    def is_trained(self) -> bool:
+        """Whether training has finished; its description is written last."""
+        return self.supernet_path.with_suffix(".json").is_file()
+
     @property
     def config_path(self) -> Path:
         return self.folder / "config.yaml"
@@ -104,7 +108,7 @@ class Run:
 
     def description(self) -> dict[str, Any]:
         """supernet.json: space, classes, mean, std, in_chans. Raises RunError before training has finished."""
-        if not self.supernet_path.with_suffix(".json").is_file():
+        if not self.is_trained():
             raise RunError(
                 f"run={self.folder}: training has not finished, there is no supernet.json; "
                 f"continue it with: ofa train run={self.folder}"

@@ -71,7 +71,8 @@ def evaluate(config: EvaluateConfig) -> list[dict[str, Any]]:
     for result in results:
         write_json(run.evaluate_path(f"{result['name']}-{config.part}"), result)
     columns = (*members.COLUMNS[:2], "top-5", "loss", *members.COLUMNS[2:])
-    rows = [members.row(result) for result in results]
+    ends = {space.smallest.name: "smallest", space.largest.name: "largest"}
+    rows = [members.row(result, ends.get(result["name"], "")) for result in results]
     cells = [
         (*row[:2], percent(result["top5"]), f"{result['loss']:.3f}", *row[2:])
         for row, result in zip(rows, results, strict=True)

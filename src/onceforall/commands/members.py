@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cost import count_macs, count_params, peak_memory
 from ..space import Arch, SearchSpace
-from .screen import mebibytes, millions, milliseconds, percent
+from .screen import amount, millions, milliseconds, percent
 
 if TYPE_CHECKING:
     from ..cost import LatencyModel
@@ -47,16 +47,16 @@ def with_accuracy(member: dict[str, Any], evaluation: "Evaluation") -> dict[str,
     return {**member, "top1": evaluation.top1, "top1_error": evaluation.top1_error, "measured": True}
 
 
-def row(member: dict[str, Any], label: str | None = None) -> tuple[str, ...]:
-    """The cells of `COLUMNS` for one member."""
+def row(member: dict[str, Any], note: str = "") -> tuple[str, ...]:
+    """The cells of `COLUMNS` for one member; the note follows its name."""
     arch = Arch.from_dict(member["arch"])
     return (
-        label or member["name"],
+        f"{member['name']} {note}".rstrip(),
         percent(member["top1"], member["top1_error"]),
         milliseconds(member["latency_ms"]),
         millions(member["macs"]),
         millions(member["params"]),
-        mebibytes(member["memory_bytes"]),
+        amount(member["memory_bytes"]),
         f"{arch.resolution} px",
         "-".join(map(str, arch.depths)),
     )

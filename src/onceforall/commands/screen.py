@@ -64,6 +64,6 @@ def milliseconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g} ms"
 
 
-def mebibytes(count: float) -> str:
-    """Bytes as MiB."""
-    return f"{count / 2**20:.2f} MiB"
+def amount(size: float) -> str:
+    """Bytes as KiB or MiB."""
+    return f"{size / 2**20:.2f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"

@@ -40,6 +40,9 @@ def train(config: TrainConfig, given: Collection[str] | None = None) -> "Superne
     elif is_main_process():
         run.write_config(config)
     out = console()
+    if run.is_trained():
+        out.print(f"{run.folder} has been trained already; see {run.supernet_path}.safetensors")
+        return run.load_supernet()
     try:
         supernet = train_supernet(config, run.folder, console=out)
     except BaseException:

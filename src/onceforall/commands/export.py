@@ -1,0 +1,149 @@
+"""`ofa export`: sub-networks as files that other programs run, checked on real images."""
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, RunError
+from ..files import read_json, write_json
+from ..run import Run
+from ..settings import setting
+from ..space import Arch
+from .arch_argument import MEANING, parse_archs, split_archs
+from .screen import amount, console, milliseconds, percent, table
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from ..data import DataSource
+
+FORMATS = ("onnx",)
+
+
+@dataclass
+class ExportConfig:
+    """What to export, and how it is checked."""
+
+    run: str | None = setting(None, "folder of a trained run")
+    arch: str = setting("chosen", f"{MEANING}; front; several with commas")
+    format: str = setting("onnx", f"file format: {', '.join(FORMATS)}")
+    name: str | None = setting(None, "file name without ending, for one network; null: the network's name")
+    finetuned: bool = setting(False, "export the weights that `ofa finetune` left for this network")
+    images: int = setting(256, "test images on which the file is compared with the network it came from")
+    calibration_images: int = setting(2000, "training images that batch-norm statistics are taken from")
+    batch_size: int = setting(64, "images per batch of calibration")
+    measure: bool = setting(True, "time each file on this machine, one thread, batch 1")
+
+
+def export(config: ExportConfig) -> list[dict[str, Any]]:
+    """Export sub-networks of a run with calibrated statistics; writes deploy/<name>.onnx and a .json record beside it.
+
+    Returns:
+        The records: file, arch, classes, normalisation, agreement with the network it came from, latency.
+
+    Raises:
+        ExportError: the file does not agree with the network; nothing is left behind.
+        RunError, ConfigError, InvalidArch, DataError, StorageError.
+    """
+    if config.format not in FORMATS:
+        raise ConfigError(f"format={config.format}: use {' or '.join(FORMATS)}")
+    run = Run.open(config.run)
+    archs = parse_archs(split_archs(config.arch), run.space(), run)
+    if config.name and len(archs) > 1:
+        raise ConfigError(f"name={config.name}: {len(archs)} networks cannot share one name; leave it out")
+    source = run.load_data()
+    described = run.description()
+    out = console()
+    records = []
+    for arch in archs:
+        name = config.name or arch.name + ("-finetuned" if config.finetuned else "")
+        with out.status(f"exporting {name}"):
+            records.append(_export_one(run, arch, name, source, described, config))
+    rows = [
+        (
+            record["name"],
+            record["file"],
+            amount(record["bytes"]),
+            milliseconds(record.get("latency_ms")),
+            f"{record['max_abs_difference']:.1e}",
+            percent(record["top1_agreement"]),
+        )
+        for record in records
+    ]
+    compared = f"compared on {records[0]['images_compared']} test images"
+    columns = ("network", "file", "size", "latency", "largest difference", "same class")
+    out.print(table(f"{run.folder / 'deploy'}: {compared}", columns, rows))
+    return records
+
+
+def _export_one(
+    run: Run, arch: Arch, name: str, source: "DataSource", described: dict[str, Any], config: ExportConfig
+) -> dict[str, Any]:
+    from ..deploy import export_onnx
+
+    path = run.deploy_path(name, ".onnx")
+    export_onnx(
+        _network(run, arch, source, config),
+        path,
+        resolution=arch.resolution,
+        in_chans=described["in_chans"],
+        classes=described["classes"],
+        mean=described["mean"],
+        std=described["std"],
+        arch=arch.to_dict(),
+        verify_images=_images(source, arch.resolution, config.images),
+    )
+    record_path = path.with_suffix(".json")
+    record = read_json(record_path)
+    if config.measure:
+        from ..cost import measure_latency
+
+        record["latency_ms"] = measure_latency(path).estimate_ms
+    record["name"] = name
+    write_json(record_path, record)
+    return record
+
+
+def _network(run: Run, arch: Arch, source: "DataSource", config: ExportConfig) -> "nn.Module":
+    """The plain network with its final weights and statistics."""
+    from ..data import calibration_batches
+    from ..elastic import calibrate
+
+    if config.finetuned:
+        from ..train.finetune import load_finetuned
+
+        path = run.finetune_path(arch.name)
+        if not path.with_name(path.name + ".json").is_file():
+            raise RunError(
+                f"{arch.name} has not been fine-tuned; do it with: ofa finetune run={run.folder} arch={arch.name}"
+            )
+        return load_finetuned(path)[0]
+    network = run.load_supernet().extract(arch)
+    images = calibration_batches(
+        source.train,
+        resolution=arch.resolution,
+        images=config.calibration_images,
+        batch_size=config.batch_size,
+        seed=0,
+        mean=source.mean,
+        std=source.std,
+        device="cpu",
+        workers=run.read_config().data.workers,
+    )
+    calibrate(network, images)
+    return network
+
+
+def _images(source: "DataSource", resolution: int, count: int) -> "torch.Tensor":
+    """The first test images as the network sees them, (n, C, H, W)."""
+    import numpy as np
+    import torch
+
+    from ..data import eval_batches
+
+    part = source.test.subset(np.arange(min(count, len(source.test))))
+    batches = eval_batches(
+        part, resolution=resolution, batch_size=len(part), mean=source.mean, std=source.std, device="cpu", workers=0
+    )
+    return torch.cat([images for images, _ in islice(batches, 1)])

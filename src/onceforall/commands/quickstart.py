@@ -1,0 +1,57 @@
+"""`ofa quickstart`: the whole chain on images that come with the installation."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..configuration import compose
+from ..run import Run
+from ..settings import setting
+from ..train.config import TrainConfig
+from .evaluate import EvaluateConfig, evaluate
+from .export import ExportConfig, export
+from .measure import MeasureConfig, measure
+from .report import ReportConfig, report
+from .screen import console
+from .search import ConstraintConfig, SearchConfig, search
+from .train import train
+
+
+@dataclass
+class QuickstartConfig:
+    """How much of everything; the defaults take a few minutes on two cores."""
+
+    run: str = setting("runs/quickstart", "folder of the run; an interrupted one goes on")
+    epochs: float | None = setting(None, "passes over the training images; null: those of experiment=digits")
+    budget: int = setting(60, "networks evaluated by the search")
+    rounds: int = setting(10, "how often every part is measured")
+    latency_share: float = setting(
+        0.5, "limit of the search between the fastest network's latency (0) and the slowest's (1)"
+    )
+
+
+def quickstart(config: QuickstartConfig) -> Path:
+    """Train, evaluate, measure, search, export and report; the last line printed is the path of the report."""
+    out = console()
+    started = time.perf_counter()
+
+    def step(title: str) -> None:
+        out.print(f"\n[bold]{title}[/bold]  ({time.perf_counter() - started:.0f} s)")
+
+    run = config.run
+    step("1/6 train one supernet on 8x8 digits: ofa train experiment=digits")
+    recipe = compose("train", TrainConfig, ["experiment=digits", f"run={run}"])
+    train(recipe if config.epochs is None else replace(recipe, epochs=config.epochs))
+    step(f"2/6 accuracy of its ends: ofa evaluate run={run} arch=largest,smallest")
+    evaluate(EvaluateConfig(run=run, arch="largest,smallest"))
+    step(f"3/6 latency on this machine: ofa measure run={run}")
+    latency = measure(MeasureConfig(run=run, rounds=config.rounds))
+    space = Run.open(run).space()
+    fastest, slowest = latency.predict([space.smallest, space.largest])
+    limit = float(f"{fastest + config.latency_share * (slowest - fastest):.2g}")
+    step(f"4/6 the front and the best within a budget: ofa search run={run} constraint.latency_ms={limit:g}")
+    search(SearchConfig(run=run, constraint=ConstraintConfig(latency_ms=limit), budget=config.budget))
+    step(f"5/6 files for deployment: ofa export run={run} arch=chosen,largest,smallest")
+    export(ExportConfig(run=run, arch="chosen,largest,smallest"))
+    step(f"6/6 everything on one page: ofa report run={run}")
+    return report(ReportConfig(run=run))
