@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -22,7 +23,6 @@ SCAN_LIMIT = 20_000
 """Larger sets are checked by a seeded sample of this size."""
 CORRUPT_LIMIT = 0.01
 _CHUNK = 512
-_FAST_FROM = 2_000  # below this, importing torchvision costs more than its batched decoder saves
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -111,11 +111,7 @@ def _resident(raw: RawSource, channels: int, size: tuple[int, int], view: View |
         entries = part.entries
         pixels = np.zeros((len(entries), channels, *size), dtype=np.uint8)
         chunks = [range(start, min(start + _CHUNK, len(entries))) for start in range(0, len(entries), _CHUNK)]
-        fast = view is None and channels == 3 and len(entries) >= _FAST_FROM
-
-        def decode(chunk: range, entries: Entries = entries, pixels: np.ndarray = pixels, fast: bool = fast) -> dict:
-            return _decode_chunk(entries, chunk, pixels, view, fast)
-
+        decode = partial(_decode_chunk, entries, view, pixels)
         bad = {index: reason for failed in _in_threads(decode, chunks) for index, reason in failed.items()}
         corrupt += [CorruptImage(entries.name(index), reason) for index, reason in bad.items()]
         images = ResidentImages(torch.from_numpy(pixels), part.labels, raw.mirror, raw.padding)
@@ -124,18 +120,12 @@ def _resident(raw: RawSource, channels: int, size: tuple[int, int], view: View |
     return Prepared(parts, corrupt)
 
 
-def _decode_chunk(entries: Entries, chunk: range, pixels: np.ndarray, view: View | None, fast: bool) -> dict[int, str]:
+def _decode_chunk(entries: Entries, view: View | None, pixels: np.ndarray, chunk: range) -> dict[int, str]:
     """Write the images of one chunk into `pixels`; returns reason by index of those that failed."""
     _, channels, height, width = pixels.shape
-    payloads = [entries.payload(index) for index in chunk]
-    if fast and (decoded := _decode_jpegs(payloads)) is not None:
-        if any(image.shape[1:] != (height, width) for image in decoded):
-            raise _SizesDifferError
-        for index, image in zip(chunk, decoded, strict=True):
-            pixels[index] = image.numpy()
-        return {}
     failed = {}
-    for index, payload in zip(chunk, payloads, strict=True):
+    for index in chunk:
+        payload = entries.payload(index)
         try:
             image = read_view(payload, channels, height, view) if view else read_whole(payload, channels)
         except MemoryError:
@@ -147,20 +137,6 @@ def _decode_chunk(entries: Entries, chunk: range, pixels: np.ndarray, view: View
             raise _SizesDifferError
         pixels[index] = image.transpose(2, 0, 1)
     return failed
-
-
-def _decode_jpegs(payloads: list) -> list[torch.Tensor] | None:
-    """Decode a chunk of JPEG bytes at once; None when one of them is anything else or damaged."""
-    if not all(isinstance(payload, bytes) and payload[:2] == b"\xff\xd8" for payload in payloads):
-        return None
-    from torchvision.io import ImageReadMode, decode_jpeg
-
-    buffers = [torch.frombuffer(bytearray(payload), dtype=torch.uint8) for payload in payloads]
-    try:
-        decoded = decode_jpeg(buffers, mode=ImageReadMode.UNCHANGED, apply_exif_orientation=True)
-    except RuntimeError:
-        return None
-    return list(decoded) if all(image.shape[0] in (1, 3) for image in decoded) else None  # four channels: CMYK
 
 
 def _encoded(raw: RawSource, channels: int) -> Prepared:
