@@ -92,6 +92,7 @@ def _export_one(
         mean=described["mean"],
         std=described["std"],
         arch=arch.to_dict(),
+        name=name,
         verify_images=_images(source, arch.resolution, config.images),
     )
     record_path = path.with_suffix(".json")
@@ -100,8 +101,7 @@ def _export_one(
         from ..cost import measure_latency
 
         record["latency_ms"] = measure_latency(path).estimate_ms
-    record["name"] = name
-    write_json(record_path, record)
+        write_json(record_path, record)
     return record
 
 

@@ -53,7 +53,7 @@ def row(member: dict[str, Any], note: str = "") -> tuple[str, ...]:
     return (
         f"{member['name']} {note}".rstrip(),
         percent(member["top1"], member["top1_error"]),
-        milliseconds(member["latency_ms"]),
+        milliseconds(member.get("latency_ms")),
         millions(member["macs"]),
         millions(member["params"]),
         amount(member["memory_bytes"]),

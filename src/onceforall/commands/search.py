@@ -17,8 +17,9 @@ from .screen import console, table
 if TYPE_CHECKING:
     from ..cost import LatencyModel
     from ..data import DataSource
-    from ..search import SearchResult
+    from ..search import AccuracyPredictor, LabelStore, SearchResult
     from ..search.operators import CodeFunction
+    from ..search.strategy import Evaluate
 
 
 @dataclass
@@ -42,6 +43,7 @@ class SearchConfig:
     front_cost: str | None = setting(
         None, "cost of the front: latency_ms, macs, params, memory_bytes; null: latency_ms once a device is measured"
     )
+    score: str = setting("measured", "measured: every network of the front is evaluated; predicted: by the predictor")
     budget: int = setting(60, "networks to calibrate and evaluate; what earlier searches evaluated is used again")
     images: int | None = setting(None, "hold-out images per evaluation, class-balanced; null: all")
     calibration_images: int = setting(1000, "training images that batch-norm statistics are taken from")
@@ -61,9 +63,12 @@ def search(config: SearchConfig) -> "SearchResult":
         InfeasibleConstraint: no network meets the limits; states the feasible range.
         RunError, ConfigError, DataError, StorageError.
     """
-    from ..search import LabelStore, search_measured
+    from ..search import LabelStore
+    from ..search.predictor import FEWEST_LABELS
     from ..train.evaluate import part_of
 
+    if config.score not in ("measured", "predicted"):
+        raise ConfigError(f"score={config.score}: use measured or predicted")
     run = Run.open(config.run)
     space = run.space()
     latency = run.load_latency(config.device) if config.device else run.newest_latency()
@@ -80,26 +85,64 @@ def search(config: SearchConfig) -> "SearchResult":
     for note in labels.notes:
         out.print(note)
     with out.status("searching") as status:
-        result = search_measured(
+        result = _run_search(
             space,
             _evaluator(run, source, config),
             _costs(space, latency),
             limits,
-            budget=config.budget,
-            front_cost=config.front_cost or ("macs" if latency is None else "latency_ms"),
-            labels=labels,
-            seed=config.seed,
-            progress=lambda done, total: status.update(f"searching: {done} of {total} networks evaluated"),
+            labels,
+            config,
+            lambda done, total: status.update(f"searching: {done} of {total} networks evaluated"),
         )
+    if len(labels) >= FEWEST_LABELS:
+        _predictor(space, labels).save(run.predictor_path)
     found = result.to_dict(name, None if latency is None else latency.device)
     write_json(run.search_path(name), found)
     _show(run, found, result, images)
     return result
 
 
-def _evaluator(
-    run: Run, source: "DataSource", config: SearchConfig
-) -> Callable[[list[Arch]], Iterator[tuple[float, float]]]:
+def _run_search(
+    space: SearchSpace,
+    evaluate: "Evaluate",
+    costs: dict[str, "CodeFunction"],
+    limits: dict[str, float],
+    labels: "LabelStore",
+    config: SearchConfig,
+    progress: Callable[[int, int], None],
+) -> "SearchResult":
+    from ..search import collect_labels, require_feasible, search_measured, search_predicted
+    from ..search.proposals import Goal
+
+    front_cost = config.front_cost or next(iter(costs))
+    if config.score == "measured":
+        return search_measured(
+            space,
+            evaluate,
+            costs,
+            limits,
+            budget=config.budget,
+            front_cost=front_cost,
+            labels=labels,
+            seed=config.seed,
+            progress=progress,
+        )
+    goal = Goal.of(costs, limits, front_cost)
+    require_feasible(space, goal.constraints, config.seed)  # before anything is evaluated
+    collect_labels(space, evaluate, costs[front_cost], config.budget, labels, seed=config.seed, progress=progress)
+    return search_predicted(space, _predictor(space, labels), costs, limits, front_cost=front_cost, seed=config.seed)
+
+
+def _predictor(space: SearchSpace, labels: "LabelStore") -> "AccuracyPredictor":
+    """Fitted on all labels of the run; MACs tell it the size of a network on every device."""
+    from ..search import AccuracyPredictor
+
+    known = list(labels)
+    predictor = AccuracyPredictor(space, lambda codes: count_macs(space, codes), "macs", labels.weights)
+    return predictor.fit([label.arch for label in known], [label.top1 for label in known])
+
+
+def _evaluator(run: Run, source: "DataSource", config: SearchConfig) -> "Evaluate":
     """Measures hold-out accuracy of networks, a few at a time, so that little is lost when it is interrupted."""
     from ..train import evaluate_archs, resolve_device
 
