@@ -1,0 +1,116 @@
+"""Exported files opened again: what they say about themselves, and their predictions."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, FileFormatError
+
+INPUT, OUTPUT = "images", "logits"
+
+
+@dataclass(frozen=True)
+class NetworkCard:
+    """What an exported file says about itself.
+
+    Attributes:
+        name: of the network.
+        resolution: height and width of the input in pixels.
+        in_chans: channels of the input.
+        classes: names in the order of the logits.
+        mean, std: per channel, of pixel values in 0..1; the input is (pixels / 255 - mean) / std.
+        arch: the architecture as plain values, or None.
+    """
+
+    name: str
+    resolution: int
+    in_chans: int
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    arch: dict[str, Any] | None
+
+    def to_metadata(self) -> dict[str, str]:
+        """Key-value texts as ONNX keeps them; every value is JSON."""
+        return {field: json.dumps(getattr(self, field), ensure_ascii=False) for field in self.__dataclass_fields__}
+
+    @classmethod
+    def from_metadata(cls, texts: dict[str, str]) -> "NetworkCard":
+        """The inverse of `to_metadata`. Raises KeyError or ValueError when something is missing or not JSON."""
+        values = {field: json.loads(texts[field]) for field in cls.__dataclass_fields__}
+        for field in ("classes", "mean", "std"):
+            values[field] = tuple(values[field])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable classes of one image, best first."""
+
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+class OnnxNetwork:
+    """An exported network in ONNX Runtime.
+
+    Args:
+        path: a file written by `export_onnx`.
+        threads: of the runtime.
+
+    Raises:
+        FileFormatError: not an ONNX file, or one without the description `export_onnx` writes.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 1) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime's exceptions share no base class
+            raise FileFormatError(f"{path} cannot be opened by ONNX Runtime: {error}") from error
+        try:
+            self.card = NetworkCard.from_metadata(self._session.get_modelmeta().custom_metadata_map)
+        except (KeyError, ValueError) as error:
+            raise FileFormatError(
+                f"{path} does not describe its input and classes ({error}); was it written by `ofa export`?"
+            ) from error
+
+    def logits(self, images_NCHW: np.ndarray) -> np.ndarray:
+        """(N, classes) float32 logits of normalised float images."""
+        return np.asarray(self._session.run([OUTPUT], {INPUT: images_NCHW.astype(np.float32)})[0])
+
+    def predict(self, images_NHWC: np.ndarray, top: int = 1) -> list[Prediction]:
+        """Most probable classes of 8-bit images that have the network's resolution already.
+
+        Args:
+            images_NHWC: uint8, shape (N, resolution, resolution, in_chans).
+            top: classes per image.
+
+        Raises:
+            DataError: images of another shape or type.
+        """
+        card = self.card
+        expected = (card.resolution, card.resolution, card.in_chans)
+        if images_NHWC.dtype != np.uint8 or images_NHWC.shape[1:] != expected:
+            raise DataError(
+                f"{card.name} takes uint8 images of shape {expected}, "
+                f"not {images_NHWC.dtype} of shape {images_NHWC.shape[1:]}; resize and crop them first"
+            )
+        mean, std = (np.array(values, dtype=np.float32) for values in (card.mean, card.std))
+        pixels = (images_NHWC.astype(np.float32) / 255 - mean) / std
+        logits = self.logits(pixels.transpose(0, 3, 1, 2))
+        likelihood = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return [self._best(row / row.sum(), top) for row in likelihood]
+
+    def _best(self, probabilities: np.ndarray, top: int) -> Prediction:
+        order = np.argsort(-probabilities, kind="stable")[:top]
+        return Prediction(
+            tuple(self.card.classes[index] for index in order), tuple(float(probabilities[index]) for index in order)
+        )
