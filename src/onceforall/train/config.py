@@ -7,33 +7,21 @@ from ..data.augment import AugmentConfig
 from ..data.config import DataConfig
 
 
-def _help(text: str) -> dict[str, str]:
-    """What `ofa train --help` says about a field."""
-    return {"help": text}
-
-
 def _setting(default: Any, text: str) -> Any:
-    return field(default=default, metadata=_help(text))
+    """A field with what `ofa train --help` says about it."""
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass
 class SpaceConfig:
     """Which search space, and which of its values to keep (null: all)."""
 
-    name: str = field(default="resnet_small", metadata=_help("search space; `ofa list` shows all"))
-    resolutions: list[int] | None = field(
-        default=None, metadata={"help": "image sides in pixels to train for; null: those of the space"}
-    )
-    kernel_sizes: list[int] | None = field(
-        default=None, metadata={"help": "kernel sizes to keep; null: all of the space"}
-    )
-    expand_ratios: list[float] | None = field(
-        default=None, metadata={"help": "expand ratios to keep; null: all of the space"}
-    )
-    depths: list[int] | None = field(
-        default=None, metadata={"help": "blocks per stage to keep; null: all of the space"}
-    )
-    dropout: float = field(default=0.0, metadata=_help("dropout before the classifier while training, 0 to 1"))
+    name: str = _setting("resnet_small", "search space; `ofa list` shows all")
+    resolutions: list[int] | None = _setting(None, "image sides in pixels to train for; null: those of the space")
+    kernel_sizes: list[int] | None = _setting(None, "kernel sizes to keep; null: all of the space")
+    expand_ratios: list[float] | None = _setting(None, "expand ratios to keep; null: all of the space")
+    depths: list[int] | None = _setting(None, "blocks per stage to keep; null: all of the space")
+    dropout: float = _setting(0.0, "dropout before the classifier while training, 0 to 1")
 
 
 @dataclass

@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from onceforall.data import calibration_batches, eval_batches
+from onceforall.elastic import calibrate
+from onceforall.errors import DataError, InvalidArch
+from onceforall.supernets import create_supernet
+from onceforall.train import evaluate_archs
+
+
+@pytest.fixture(scope="module")
+def supernet(digits):
+    supernet = create_supernet("resnet_small", len(digits.classes), digits.in_chans, resolutions=[8, 12])
+    supernet.reset_parameters(0)
+    optimizer = torch.optim.SGD(supernet.parameters(), lr=0.02)
+    images, labels = digits.train.images.float() / 128 - 1, torch.from_numpy(digits.train.labels)
+    for _ in range(6):  # so that predictions differ between architectures
+        optimizer.zero_grad()
+        F.cross_entropy(supernet(images), labels).backward()
+        optimizer.step()
+    return supernet
+
+
+def by_hand(supernet, arch, source, images):
+    options = {"batch_size": 30, "mean": source.mean, "std": source.std, "device": "cpu", "resolution": arch.resolution}
+    network = supernet.extract(arch)
+    calibrate(network, calibration_batches(source.train, images=100, seed=0, **options))
+    with torch.no_grad():
+        batches = [(network(x), y) for x, y in eval_batches(images, **options)]
+    logits, labels = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+    top5 = (logits.argsort(1, descending=True)[:, :5] == labels[:, None]).any(1).float().mean()
+    return (logits.argmax(1) == labels).float().mean().item(), top5.item(), F.cross_entropy(logits, labels).item()
+
+
+@pytest.mark.parametrize("part", ["holdout", "test"])
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_every_architecture_is_extracted_calibrated_and_measured(supernet, digits, part, at_once):
+    archs = [*supernet.space.sample_many(3, np.random.default_rng(1)), supernet.space.largest, supernet.space.smallest]
+    before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
+    done = []
+    evaluations = evaluate_archs(
+        supernet,
+        archs,
+        digits,
+        part=part,
+        calibration_images=100,
+        batch_size=30,
+        networks_at_once=at_once,
+        progress=done.append,
+    )
+    assert [evaluation.arch for evaluation in evaluations] == archs
+    assert done[-1] == len(archs)
+    images = getattr(digits, part)
+    for evaluation in evaluations:
+        top1, top5, loss = by_hand(supernet, evaluation.arch, digits, images)
+        assert evaluation.top1 == pytest.approx(top1, abs=1e-6)
+        assert evaluation.top5 == pytest.approx(top5, abs=1e-6)
+        assert evaluation.loss == pytest.approx(loss, rel=1e-4)
+        assert evaluation.images == len(images)
+        assert evaluation.top1_error == pytest.approx((top1 * (1 - top1) / len(images)) ** 0.5, abs=1e-6)
+    assert len({evaluation.loss for evaluation in evaluations}) == len(archs)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())
+
+
+def test_a_limit_takes_a_balanced_part(supernet, digits):
+    (evaluation,) = evaluate_archs(supernet, [supernet.space.largest], digits, limit=20, calibration_images=50)
+    assert evaluation.images == 20
+
+
+def test_nothing_to_evaluate_gives_nothing(supernet, digits):
+    assert evaluate_archs(supernet, [], digits) == []
+
+
+def test_foreign_architectures_and_missing_images_are_refused(supernet, digits):
+    with pytest.raises(InvalidArch, match="resolution 99"):
+        evaluate_archs(supernet, [replace(supernet.space.largest, resolution=99)], digits)
+    empty = replace(digits, holdout=digits.holdout.subset(np.arange(0)))
+    with pytest.raises(DataError, match=r"no holdout images; set data.holdout above 0"):
+        evaluate_archs(supernet, [supernet.space.largest], empty)

@@ -1,0 +1,75 @@
+import json
+import resource
+
+import pytest
+
+from onceforall.errors import StorageError
+from onceforall.train.metrics import MetricsLog
+
+
+def lines(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_continuing_cuts_the_log_back_to_the_checkpoint(tmp_path):
+    log = MetricsLog(tmp_path, tensorboard=False)
+    log.write("train", 1, loss=2.0)
+    kept = log.sync()
+    log.write("train", 2, loss=1.0)
+    log.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "tr')  # killed in the middle of a line
+    log = MetricsLog(tmp_path, keep_bytes=kept, step=1, tensorboard=False)
+    log.write("train", 2, loss=1.5)
+    assert log.sync() > kept
+    log.close()
+    expected = [{"kind": "train", "step": 1, "loss": 2.0}, {"kind": "train", "step": 2, "loss": 1.5}]
+    assert lines(tmp_path) == expected
+
+
+def test_a_log_that_lost_its_end_is_cut_at_a_whole_line(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n{"kind": "tra')
+    MetricsLog(tmp_path, keep_bytes=1000, tensorboard=False).close()
+    assert lines(tmp_path) == [{"kind": "train", "step": 1}]
+
+
+def test_a_new_run_starts_an_empty_log(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n')
+    MetricsLog(tmp_path, tensorboard=False).close()
+    assert lines(tmp_path) == []
+
+
+def test_tensorboard_gets_the_numbers(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = MetricsLog(tmp_path)
+    log.write("train", 1, loss=2.0, learning_rate=0.1)
+    log.write("train", 2, loss=1.0, learning_rate=0.2)
+    log.write("eval", 2, label="largest", top1=0.75)
+    log.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.value for event in events.Scalars("train/loss")] == [2.0, 1.0]
+    assert [(event.step, event.value) for event in events.Scalars("eval/largest/top1")] == [(2, 0.75)]
+
+
+def test_processes_that_do_not_write_write_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    log = MetricsLog(None)
+    log.write("train", 1, loss=1.0)
+    assert log.sync() == 0
+    log.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_says_how_to_go_on(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "train"}\n')
+    log = MetricsLog(tmp_path, keep_bytes=100, tensorboard=False)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30, limits[1]))  # the kernel refuses to write more, as a full disk
+    try:
+        with pytest.raises(StorageError, match="run the command again, training continues"):
+            log.write("train", 1, loss=1.0, text="x" * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    log.close()
+    assert (tmp_path / "metrics.jsonl").read_text().startswith('{"kind": "train"}\n')
