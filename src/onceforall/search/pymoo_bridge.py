@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 from pymoo.algorithms.moo.nsga2 import NSGA2
-from pymoo.algorithms.moo.sms import SMSEMOA
-from pymoo.algorithms.moo.spea2 import SPEA2
+from pymoo.algorithms.moo.sms import SMSEMOA, LeastHypervolumeContributionSurvival
+from pymoo.algorithms.moo.spea2 import SPEA2, SPEA2Survival
 from pymoo.core.crossover import Crossover
 from pymoo.core.duplicate import DuplicateElimination
 from pymoo.core.mutation import Mutation
 from pymoo.core.problem import Problem
 from pymoo.core.sampling import Sampling
+from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
 from ..space import SearchSpace
 from .operators import Codes, crossover_codes, mutate_codes, unique_codes
@@ -85,12 +86,21 @@ def start_optimiser(
         xu=space.cardinalities - 1,
         vtype=int,
     )
-    optimiser = {"nsga2": NSGA2, "smsemoa": SMSEMOA, "spea2": SPEA2}[algorithm](
+    # A survival of its own for each run: pymoo's default of SPEA2 is one object for the whole process, which carries
+    # the range of the objectives from one search into the next.
+    optimisers = {
+        "nsga2": (NSGA2, RankAndCrowding()),
+        "smsemoa": (SMSEMOA, LeastHypervolumeContributionSurvival()),
+        "spea2": (SPEA2, SPEA2Survival(normalize=True)),
+    }
+    create, survival = optimisers[algorithm]
+    optimiser = create(
         pop_size=population,
         n_offsprings=population,
         sampling=_CodeSampling(space, initial),
         crossover=_CodeCrossover(space),
         mutation=_CodeMutation(space, mutation_probability),
         eliminate_duplicates=_SameCode(),
+        survival=survival,
     )
     return optimiser.setup(problem, seed=seed, termination=("n_gen", generations))
