@@ -9,7 +9,7 @@ from .front import Front, FrontMember, hypervolume, non_dominated
 from .labels import Label, LabelStore
 from .operators import crossover_codes, enumerate_codes, mutate_codes, spread_codes, uniform_family_codes
 from .pareto import Objective, pareto_search
-from .predictor import AccuracyPredictor, PredictorQuality, kendall_tau
+from .predictor import AccuracyPredictor, PredictorQuality
 from .result import SearchMember, SearchResult
 from .sampling import initial_codes
 from .strategy import collect_labels, search_measured, search_predicted
@@ -34,7 +34,6 @@ __all__ = [
     "feasible_range",
     "hypervolume",
     "initial_codes",
-    "kendall_tau",
     "mutate_codes",
     "non_dominated",
     "pareto_search",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..cost import kendall_tau
 from ..errors import ConfigError, FileFormatError, RunError
 from ..files import atomic_path, read_json, write_json
 from ..space import Arch, SearchSpace
@@ -232,21 +233,12 @@ def _cross_validate(inputs: Inputs, labels: Matrix, seed: int) -> PredictorQuali
         process = GaussianProcess(inputs.take(seen), labels[seen], seed=seed)
         predicted[held] = process.predict(inputs.take(held))[0]
     errors = labels - predicted
+    tau = kendall_tau(labels, predicted)
     total = float(((labels - labels.mean()) ** 2).sum())
     return PredictorQuality(
         r2=1.0 - float((errors**2).sum()) / total if total > 0 else 0.0,
-        kendall_tau=kendall_tau(labels, predicted),
+        kendall_tau=tau if np.isfinite(tau) else 0.0,
         n_labels=len(labels),
         mean_absolute_error=float(np.abs(errors).mean()),
         pairs=tuple(zip(labels.tolist(), predicted.tolist(), strict=True)),
     )
-
-
-def kendall_tau(a: ArrayLike, b: ArrayLike) -> float:
-    """Rank agreement of two sequences, -1..1, ties counted as in tau-b; 0 when one of them is constant."""
-    from scipy.stats import kendalltau
-
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if len(np.unique(first)) < 2 or len(np.unique(second)) < 2:
-        return 0.0
-    return float(np.asarray(kendalltau(first, second)[0]))
