@@ -53,6 +53,8 @@ def test_sixteen_bits_are_scaled_by_their_range_not_clipped():
     for kind in ("PNG", "TIFF"):
         assert np.array_equal(read_whole(encode(Image.fromarray(deep), kind), 1)[:, :, 0], RAMP)
     assert Image.fromarray(deep).mode.startswith("I;16")
+    for value, expected in ((0x8000, 128), (300, 1), (0xFFFF, 255)):
+        assert (read_whole(encode(Image.fromarray(np.full((4, 4), value, np.uint16))), 1) == expected).all()
 
 
 def test_big_endian_sixteen_bits_read_the_same(tmp_path):

@@ -99,6 +99,16 @@ def test_epochs_have_different_orders():
     assert not torch.equal(first, second)
 
 
+@pytest.mark.parametrize("kind", ["resident", "encoded"])
+def test_an_image_looks_different_in_every_epoch(kind, photos):
+    images = (SMALL if kind == "resident" else photos).subset(np.arange(12))
+    epochs = train(images, stop=4, resolution_of=lambda _: 16)  # a batch is the whole set
+    shown = torch.stack([batch[torch.argsort(labels)] for batch, labels in epochs])
+    for first in range(4):
+        for second in range(first):
+            assert (shown[first] != shown[second]).flatten(1).any(1).sum() >= 11
+
+
 def test_without_augmentation_a_batch_is_the_images_themselves():
     ((images, labels),) = train(SMALL, stop=1, augment=None)
     expected = (SMALL.images[labels].float() / 255 - 0.5) / 0.25
