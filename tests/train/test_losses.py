@@ -57,5 +57,6 @@ def test_a_mean_step_has_total_weight_one(distill, subnets, kd_ratio, label_rati
     objective = Objective(distill, kd_ratio, label_ratio, reduction="mean")
     taught = {"none": 0, "teacher": subnets, "inplace": subnets - 1}[distill]
     weights = [1.0] * (subnets - taught) + [kd_ratio + label_ratio] * taught
+    assert math.isclose(objective.total_weight(subnets), sum(weights))
     assert math.isclose(objective.scale(subnets) * sum(weights), 1)
     assert Objective(distill, kd_ratio, label_ratio, reduction="sum").scale(subnets) == 1

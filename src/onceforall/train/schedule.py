@@ -56,12 +56,14 @@ class Objective:
         if self.distill != "none" and self.kd_ratio + self.label_ratio == 0:
             raise ConfigError("kd_ratio and label_ratio are both 0, so nothing would be learned; make one positive")
 
+    def total_weight(self, subnets: int) -> float:
+        """Sum of the weights of all losses in a step with this many sub-networks."""
+        taught = {"none": 0, "teacher": subnets, "inplace": subnets - 1}[self.distill]
+        return subnets - taught + taught * (self.kd_ratio + self.label_ratio)
+
     def scale(self, subnets: int) -> float:
         """What every weighted loss of a step with this many sub-networks is multiplied by."""
-        if self.reduction == "sum":
-            return 1.0
-        taught = {"none": 0, "teacher": subnets, "inplace": subnets - 1}[self.distill]
-        return 1.0 / (subnets - taught + taught * (self.kd_ratio + self.label_ratio))
+        return 1.0 if self.reduction == "sum" else 1.0 / self.total_weight(subnets)
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,9 @@ class Trainer:
         """
         now = time.perf_counter()
         self.progress.step(plan, now - self._mark)
-        self._interval.append((losses.mean(), now - self._mark))
+        # Per unit of weight, so that the curve does not jump where a phase adds a second loss.
+        loss_per_weight = losses.sum() / plan.phase.objective.total_weight(len(losses))
+        self._interval.append((loss_per_weight, now - self._mark))
         self._mark = now
         if (plan.step + 1) % self.config.log_every_steps and not plan.ends_phase:
             return False
