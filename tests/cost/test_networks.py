@@ -26,7 +26,7 @@ def large() -> Supernet:
     return create_supernet("mbv3_w1.0", num_classes=7, resolutions=[64, 97, 128])
 
 
-def extracted(supernet: Supernet, seed: int) -> tuple[Any, nn.Module, Tensor]:
+def extracted(supernet: Supernet, seed: int) -> tuple[Any, Any, Tensor]:
     """A random architecture, its network, one image for it."""
     arch = supernet.space.sample(np.random.default_rng(seed))
     image = torch.zeros(1, supernet.space.layout.in_chans, arch.resolution, arch.resolution)

@@ -100,16 +100,17 @@ def choose_networks(space: SearchSpace, calibration: int, validation: int, seed:
     """Different networks to fit on and to hold back.
 
     To fit on: smallest and largest (from two networks on), and random ones at even steps of MACs. To hold back:
-    uniformly random.
+    uniformly random. A space with fewer networks than asked for gives those to hold back less.
     """
     rng = np.random.default_rng(seed)
     codes = np.unique(space.sample_codes(20 * (calibration + validation), rng), axis=0)
     drawn = space.decode(rng.permutation(codes))
-    corners = [space.smallest, space.largest][:calibration] if calibration > 1 else []
+    corners = list(dict.fromkeys([space.smallest, space.largest])) if calibration > 1 else []
     pool = [arch for arch in drawn if arch not in corners]
-    held_back, pool = pool[:validation], pool[validation:]
-    pool = [pool[index] for index in np.argsort(count_macs(space, pool), kind="stable")]
     wanted = min(calibration - len(corners), len(pool))
+    spare = min(validation, len(pool) - wanted)
+    held_back, pool = pool[:spare], pool[spare:]
+    pool = [pool[index] for index in np.argsort(count_macs(space, pool), kind="stable")]
     steps = (np.arange(wanted) + 0.5) / max(wanted, 1) * len(pool)
     return corners + [pool[int(step)] for step in steps], held_back
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ def timed_rounds(
     rounds: Sequence[int] | None = None,
     input_shapes: Sequence[Sequence[int] | None] | None = None,
     seed: int = 0,
-) -> Iterator[dict[int, list[float]]]:
+) -> Generator[dict[int, list[float]]]:
     """Measure round after round and yield, for each, milliseconds of the timed runs by index of the file.
 
     Args:

@@ -43,15 +43,17 @@ def write_onnx(path: str | Path, parts: Iterable[Part], side: int, batch: int = 
 
     parts = list(parts)
     writer = _GraphWriter(np.random.default_rng(seed))
-    value = "input"
+    value, out_side = "input", side
     for part in parts:
-        value = writer.append(part, value)
-    shape = [batch, parts[0].in_channels, side, side]
+        value, out_side = writer.append(part, value), part.sides(out_side)[-1]
+    last = parts[-1].operations[-1]
+    in_shape = [batch, parts[0].in_channels, side, side]
+    out_shape = [batch, last.out_channels] + ([] if last.kind == "linear" else [out_side] * 2)
     graph = helper.make_graph(
         writer.nodes,
         "parts",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(value, TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, in_shape)],
+        [helper.make_tensor_value_info(value, TensorProto.FLOAT, out_shape)],
         writer.weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)

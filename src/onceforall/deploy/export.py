@@ -123,7 +123,10 @@ def _images(given: Tensor | np.ndarray | None, card: NetworkCard) -> Tensor:
         return torch.randn(16, *expected, generator=torch.Generator().manual_seed(0))
     images = torch.as_tensor(given).detach().cpu().float()
     if images.ndim != 4 or len(images) == 0 or tuple(images.shape[1:]) != expected:
-        raise ExportError(f"images to verify {card.name} on have shape {tuple(images.shape)}, not (N, {expected})")
+        raise ExportError(
+            f"images to verify {card.name} on have shape {tuple(images.shape)}, "
+            f"not (N, {', '.join(map(str, expected))}) with N of at least 1"
+        )
     return images
 
 
