@@ -23,7 +23,7 @@ class QuickstartConfig:
 
     run: str = setting("runs/quickstart", "folder of the run; an interrupted one goes on")
     epochs: float | None = setting(None, "passes over the training images; null: those of experiment=digits")
-    budget: int = setting(60, "networks evaluated by the search")
+    budget: int = setting(100, "networks evaluated by the search")
     rounds: int = setting(10, "how often every part is measured")
     latency_share: float = setting(
         0.5, "limit of the search between the fastest network's latency (0) and the slowest's (1)"
@@ -50,7 +50,11 @@ def quickstart(config: QuickstartConfig) -> Path:
     fastest, slowest = latency.predict([space.smallest, space.largest])
     limit = float(f"{fastest + config.latency_share * (slowest - fastest):.2g}")
     step(f"4/6 the front and the best within a budget: ofa search run={run} constraint.latency_ms={limit:g}")
-    search(SearchConfig(run=run, constraint=ConstraintConfig(latency_ms=limit), budget=config.budget))
+    search(
+        SearchConfig(
+            run=run, constraint=ConstraintConfig(latency_ms=limit), budget=config.budget, calibration_images=500
+        )
+    )
     step(f"5/6 files for deployment: ofa export run={run} arch=chosen,largest,smallest")
     export(ExportConfig(run=run, arch="chosen,largest,smallest"))
     step(f"6/6 everything on one page: ofa report run={run}")
