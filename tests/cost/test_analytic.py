@@ -109,6 +109,12 @@ def test_an_architecture_of_another_space_is_refused() -> None:
         count_macs(SPACES["mbv3_w1.0"], [SPACES["resnet_small"].largest])
 
 
+def test_codes_of_another_space_are_refused() -> None:
+    part = SPACES["mbv3_w1.0"].restrict(depths=[2])
+    with pytest.raises(InvalidArch, match=r"codes of space mbv3_w1.0 have shape \(n, 46\), not \(3, 26\)"):
+        count_macs(SPACES["mbv3_w1.0"], part.sample_codes(3, np.random.default_rng(0)))
+
+
 def test_no_architectures_cost_nothing() -> None:
     assert count_macs(SPACES["mbv3_w1.0"], []).shape == (0,)
 

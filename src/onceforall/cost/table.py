@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..errors import InvalidArch
 from ..space import Arch, SearchSpace
 
 _ROWS = 8192  # gathered at a time: the indices of that many codes stay in the processor's cache
@@ -13,7 +14,14 @@ _ROWS = 8192  # gathered at a time: the indices of that many codes stay in the p
 
 def as_codes(space: SearchSpace, archs: Sequence[Arch] | np.ndarray) -> np.ndarray:
     """Codes of architectures; an array is taken to hold codes of the space already. Raises InvalidArch."""
-    return archs if isinstance(archs, np.ndarray) else space.encode(archs)
+    if not isinstance(archs, np.ndarray):
+        return space.encode(archs)
+    if archs.ndim != 2 or archs.shape[1] != len(space.columns):
+        raise InvalidArch(
+            f"codes of space {space.name} have shape (n, {len(space.columns)}), not {archs.shape}; "
+            "a restricted space has codes of its own"
+        )
+    return archs
 
 
 @dataclass(frozen=True, eq=False)
