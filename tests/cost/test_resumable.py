@@ -53,7 +53,7 @@ def test_equal_tasks_are_measured_once(runtime: FakeRuntime, tmp_path: Path) -> 
     )
     assert runtime.measured == [["5", "7"]] * 3
     assert calls == [(1, 3), (2, 3), (3, 3)]
-    assert store.latency("key 7").estimate_ms == 7.5
+    assert store.latency("key 7").estimate_ms == 7.25
     assert not list(tmp_path.glob("*.onnx"))
 
 
