@@ -1,0 +1,161 @@
+"""Everything a run folder holds, read once; what is missing is None or empty, what is broken becomes a note."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import FileFormatError, OnceForAllError, RunError
+from ..files import read_json
+from ..search import non_dominated
+from ..space import Arch, SearchSpace
+
+Record = dict[str, Any]
+
+
+@dataclass
+class RunContents:
+    """The files of one run. Records are the JSON objects as written; `notes` names files that could not be read."""
+
+    folder: Path
+    config: str | None = None
+    supernet: Record | None = None
+    space: SearchSpace | None = None
+    train: list[Record] = field(default_factory=list)
+    evaluations: list[Record] = field(default_factory=list)
+    phases: list[tuple[str, int, int]] = field(default_factory=list)
+    corrupt: list[Record] = field(default_factory=list)
+    latency: list[Record] = field(default_factory=list)
+    predictor: Record | None = None
+    searches: list[Record] = field(default_factory=list)
+    exports: list[Record] = field(default_factory=list)
+    tests: list[Record] = field(default_factory=list)
+    finetuned: list[Record] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.resolve().name
+
+    @property
+    def seconds(self) -> float | None:
+        """Time spent training so far."""
+        times = [line["elapsed_s"] for line in (*self.train, *self.evaluations) if "elapsed_s" in line]
+        return max(times, default=None)
+
+    @property
+    def chosen(self) -> dict[str, tuple[Record, list[str]]]:
+        """Chosen networks by name, each with the searches that chose it."""
+        found: dict[str, tuple[Record, list[str]]] = {}
+        for search in self.searches:
+            if member := search.get("chosen"):
+                found.setdefault(member["name"], (member, []))[1].append(search["name"])
+        return found
+
+    def accuracy_of(self, arch: Arch, label: str) -> tuple[Record, str] | None:
+        """The best record of an architecture's accuracy, and where it comes from: test part first, then training."""
+        for part in ("test", "holdout"):
+            for record in self.tests:
+                if record["name"] == arch.name and record.get("part") == part:
+                    return record, f"{'test' if part == 'test' else 'hold-out'} part, {record['images']:,} images"
+        trained = [line for line in self.evaluations if line["label"] == label]
+        return (trained[-1], "hold-out part, while training") if trained else None
+
+
+def read_run(folder: str | Path) -> RunContents:
+    """Read a run folder.
+
+    Raises:
+        RunError: the folder does not exist or holds nothing of a run.
+    """
+    folder = Path(folder)
+    contents = RunContents(folder)
+    if not folder.is_dir():
+        raise RunError(f"run={folder}: no such folder")
+    if not any((folder / name).exists() for name in ("config.yaml", "supernet.json", "metrics.jsonl")):
+        raise RunError(f"run={folder}: not a run, it has neither config.yaml nor metrics.jsonl nor supernet.json")
+    if (folder / "config.yaml").is_file():
+        contents.config = (folder / "config.yaml").read_text(encoding="utf-8", errors="replace")
+    contents.supernet = next(_records(contents, "supernet.json", ("space",)), None)
+    if contents.supernet is not None:
+        try:
+            contents.space = SearchSpace.from_dict(contents.supernet["space"])
+        except OnceForAllError as error:
+            contents.notes.append(f"supernet.json: {error}")
+    _read_metrics(contents)
+    contents.latency = list(_records(contents, "latency/*.json", ("device",)))
+    contents.predictor = next(_records(contents, "predictor/predictor.json", ("quality",)), None)
+    contents.searches = list(_records(contents, "search/*.json", ("name", "front", "evaluated", "constraints")))
+    contents.exports = list(_records(contents, "deploy/*.json", ("file", "name")))
+    contents.tests = list(_records(contents, "evaluate/*.json", ("name", "arch", "top1", "images")))
+    contents.finetuned = list(_records(contents, "finetune/*.json", ("arch",)))
+    return contents
+
+
+def _records(contents: RunContents, pattern: str, needed: tuple[str, ...]) -> Iterator[Record]:
+    """JSON objects of the files matching a pattern, oldest first; others become notes."""
+    paths = [path for path in contents.folder.glob(pattern) if not path.name.startswith(".")]
+    for path in sorted(paths, key=lambda path: (path.stat().st_mtime, path.name)):
+        try:
+            record = read_json(path)
+        except (FileFormatError, OSError) as error:
+            contents.notes.append(str(error))
+            continue
+        missing = [name for name in needed if not isinstance(record, dict) or name not in record]
+        if missing:
+            contents.notes.append(f"{path.relative_to(contents.folder)} has no {missing[0]!r}; left out")
+        else:
+            yield record
+
+
+def _read_metrics(contents: RunContents) -> None:
+    path = contents.folder / "metrics.jsonl"
+    if not path.is_file():
+        return
+    open_phase: tuple[str, int] | None = None
+    last_step = 0
+    broken = 0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+            kind, step = record["kind"], int(record["step"])
+            if kind == "train":
+                contents.train.append(record | {"loss": float(record["loss"])})
+            elif kind == "eval":
+                contents.evaluations.append(record | {"top1": float(record["top1"]), "label": str(record["label"])})
+            elif kind == "corrupt_image":
+                contents.corrupt.append(record)
+            elif kind == "phase" and record["event"] == "start":
+                if open_phase:
+                    contents.phases.append((*open_phase, step))
+                open_phase = (str(record["phase"]), step)
+        except (ValueError, KeyError, TypeError):
+            broken += 1
+            continue
+        last_step = max(last_step, step)
+    if open_phase:
+        contents.phases.append((*open_phase, last_step))
+    if broken:
+        contents.notes.append(f"metrics.jsonl: {broken} lines could not be read")
+
+
+def members_of(searches: list[Record]) -> list[Record]:
+    """Every network of some searches once; a measured record goes before a predicted one."""
+    found: dict[str, Record] = {}
+    for search in searches:
+        for member in [*search["evaluated"], *search["front"]]:
+            if member.get("measured") or member["name"] not in found:
+                found[member["name"]] = member
+    return list(found.values())
+
+
+def measured_front(members: list[Record], cost: str) -> list[Record]:
+    """The members that are not dominated in top-1 and a cost, cheapest first; those without that cost are left out."""
+    known = [member for member in members if member.get(cost) is not None]
+    if not known:
+        return []
+    keep = non_dominated([(member[cost], -member["top1"]) for member in known])
+    front = [member for member, kept in zip(known, keep, strict=True) if kept]
+    return sorted(front, key=lambda member: member[cost])

@@ -1,0 +1,183 @@
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onceforall.errors import RunError, StorageError
+from onceforall.report import write_report
+
+
+def page_without_library(path: Path) -> str:
+    """The page's own text: everything but the charting library."""
+    from plotly.offline import get_plotlyjs
+
+    text = path.read_text(encoding="utf-8")
+    assert text.count(get_plotlyjs()) == 1, "the library is inside, once"
+    return text.replace(get_plotlyjs(), "")
+
+
+def figures_of(text: str) -> list[dict[str, Any]]:
+    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', text, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def sections_of(text: str) -> dict[str, str]:
+    return dict(re.findall(r'<section id="(\w+)" class="(\w+)">', text))
+
+
+def test_complete_run_fills_every_section(full_run: Path, tmp_path: Path) -> None:
+    path = write_report(full_run, tmp_path / "out" / "page.html")
+    assert path == tmp_path / "out" / "page.html"
+    text = page_without_library(path)
+    assert set(sections_of(text).values()) == {"filled"}
+    assert len(sections_of(text)) == 10
+    figures = figures_of(text)
+    assert [int(number) for number in re.findall(r'data-figure="(\d+)"', text)] == list(range(len(figures)))
+    assert len(figures) == 7, "accuracy, loss, learning rate, two fronts, predictor, latency model"
+    for words in ("86.1 ± 0.4 %", "17,173,512 networks", "25 min 00 s", "broken.jpg", "2.61 MB", "82.20 %", "1.6 %"):
+        assert words in text, words
+
+
+def test_page_asks_nothing_of_the_network(full_run: Path, tmp_path: Path) -> None:
+    text = page_without_library(write_report(full_run, tmp_path / "page.html"))
+    assert "default-src 'none'" in text
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!#)""", text)
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_default_place_and_same_bytes_twice(full_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    path = write_report(run)
+    first = path.read_bytes()
+    assert path == run / "report.html"
+    assert write_report(run).read_bytes() == first
+
+
+def test_young_run_shows_hints(tmp_path: Path) -> None:
+    run = tmp_path / "young"
+    run.mkdir()
+    (run / "config.yaml").write_text("name: young\n")
+    text = page_without_library(write_report(run))
+    states = sections_of(text)
+    assert states.pop("configuration") == "filled"
+    assert set(states.values()) == {"empty"}
+    assert f"ofa search run={run}" in text
+    assert f"ofa measure run={run}" in text
+    assert figures_of(text) == []
+
+
+def test_run_that_is_still_training(full_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "training"
+    run.mkdir()
+    lines = (full_run / "metrics.jsonl").read_text().splitlines()[:30]
+    (run / "metrics.jsonl").write_text("\n".join(lines) + '\n{"kind": "tra')
+    text = page_without_library(write_report(run))
+    assert sections_of(text)["training"] == "filled"
+    assert sections_of(text)["front"] == "empty"
+    assert "metrics.jsonl: 1 lines could not be read" in text
+
+
+def test_text_of_users_is_escaped(full_run: Path, tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script><img src=x>"
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    places = {"supernet.json": "classes", "search/phone.json": "name", "latency/onnxruntime.json": "runtime"}
+    for name, key in places.items():
+        record = json.loads((run / name).read_text())
+        record[key] = [evil] if key == "classes" else evil
+        (run / name).write_text(json.dumps(record))
+    (run / "config.yaml").write_text(evil)
+    metrics = (run / "metrics.jsonl").read_text().replace('"full"', json.dumps(evil))
+    (run / "metrics.jsonl").write_text(metrics)
+    text = page_without_library(write_report(run))
+    assert "<script>alert" not in text
+    assert "<img" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert figures_of(text), "the data of the charts is still JSON"
+    assert "<img" not in json.dumps(figures_of(text)), "labels of charts are escaped as well"
+
+
+def test_broken_files_are_named_and_left_out(full_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    (run / "search" / "phone.json").write_text('{"name": "phone", "fro')
+    (run / "deploy" / "odd.json").write_text("[1, 2]")
+    (run / "predictor" / "predictor.json").write_text("{}")
+    text = page_without_library(write_report(run))
+    notes = text[text.index('<ul class="notes">') :].partition("</ul>")[0]
+    assert "phone.json is not a JSON file" in notes
+    assert "deploy/odd.json has no &#x27;file&#x27;" in notes
+    assert "predictor/predictor.json has no &#x27;quality&#x27;" in notes
+    states = sections_of(text)
+    assert states["front"] == "filled", "the other search is shown"
+    assert states["predictor"] == "empty"
+
+
+def test_records_with_holes_cost_only_their_section(full_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    record = json.loads((run / "latency" / "onnxruntime.json").read_text())
+    del record["validation"]["networks"][0]["measured_ms"]
+    (run / "latency" / "onnxruntime.json").write_text(json.dumps(record))
+    record = json.loads((run / "predictor" / "predictor.json").read_text())
+    record["quality"]["pairs"][0]["measured"] = float("nan")
+    (run / "predictor" / "predictor.json").write_text(json.dumps(record))
+    text = page_without_library(write_report(run))
+    states = sections_of(text)
+    assert [key for key, state in states.items() if state == "empty"] == ["predictor", "latency"]
+    assert "Latency model: a file of this run lacks" in text
+    assert "Accuracy predictor: a file of this run lacks" in text
+    assert len(figures_of(text)) == 5
+
+
+def test_device_without_validation_and_holdout_evaluation(full_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    record = json.loads((run / "latency" / "onnxruntime.json").read_text())
+    (run / "latency" / "onnxruntime.json").write_text(json.dumps(record | {"validation": None}))
+    for path in (run / "evaluate").glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"part": "holdout"}))
+    text = page_without_library(write_report(run))
+    assert "No networks were held back" in text
+    assert "hold-out part, 10,000 images" in text
+
+
+def test_trained_but_never_searched(full_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "trained"
+    run.mkdir()
+    for name in ("config.yaml", "metrics.jsonl", "supernet.json"):
+        shutil.copy(full_run / name, run / name)
+    text = page_without_library(write_report(run))
+    costs = text[text.index('<section id="costs"') :].partition("</section>")[0]
+    assert costs.count("<tr>") == 3, "a heading, the smallest and the largest"
+    assert "hold-out part, while training" in text
+
+
+def test_not_a_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such folder"):
+        write_report(tmp_path / "nothing")
+    with pytest.raises(RunError, match="not a run"):
+        write_report(tmp_path)
+
+
+def test_page_that_cannot_be_written(full_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError):
+        write_report(full_run, tmp_path / "file" / "page.html")
+
+
+def test_charts_appear_in_a_browser(full_run: Path, tmp_path: Path) -> None:
+    """Every figure becomes a drawing, with the page's security policy in force and no network."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium to open the page with")
+    path = write_report(full_run, tmp_path / "page.html")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    options += ["--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000"]
+    command = [browser, *options, "--window-size=1280,900", "--dump-dom", path.as_uri()]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    drawn = re.findall(r'<div data-figure="\d+" class="js-plotly-plot"', found)
+    assert len(drawn) == 7
+    assert 'class="legendtext"' in found
