@@ -39,9 +39,32 @@ def test_equal_to_the_official_counts(shared: Path) -> None:
     assert len(entries) == 38
     for name, entry in entries:
         arch = official_arch(entry["arch"])
-        space = create_space(name, resolutions=[arch.resolution])
+        space = SPACES[name]  # some entries are larger than the images the space trains on
         assert count_macs(space, [arch]).tolist() == [entry["macs_exact"]]
         assert count_params(space, [arch]).tolist() == [entry["params"]]
+
+
+def test_equal_to_the_published_specialised_networks(shared: Path) -> None:
+    entries = json.loads((shared / "golden" / "specialized_nets_public.json").read_text())["entries"]
+    mobile = [entry for entry in entries if entry["cls"] == "MobileNetV3"]
+    assert len(mobile) > 10
+    for entry in mobile:
+        config = json.loads((shared / "official" / "ofa_specialized" / entry["net_id"] / "net.config").read_text())
+        space = SPACES["mbv3_w1.0" if config["first_conv"]["out_channels"] == 16 else "mbv3_w1.2"]
+        arch = specialised_arch(config, entry["image_size"])
+        assert count_macs(space, [arch]).tolist() == [entry["macs_exact"]]
+        assert count_params(space, [arch]).tolist() == [entry["params"]]
+
+
+def specialised_arch(config: dict[str, Any], resolution: int) -> Arch:
+    """The architecture of a published static network: a stage begins where the width changes or the map shrinks."""
+    stages: list[list[Block]] = []
+    convolutions = [block.get("conv") or block.get("mobile_inverted_conv") for block in config["blocks"][1:]]
+    for conv in filter(None, convolutions):
+        if conv["in_channels"] != conv["out_channels"]:
+            stages.append([])
+        stages[-1].append(Block(conv["kernel_size"], conv["expand_ratio"]))
+    return Arch(resolution, tuple(map(tuple, stages)))
 
 
 @pytest.mark.parametrize(

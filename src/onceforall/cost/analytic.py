@@ -1,6 +1,7 @@
 """MACs, parameters and peak activation memory of whole arrays of architectures, exact, without building a network."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -25,16 +26,26 @@ def space_of(space_or_supernet: SearchSpace | HasSpace) -> SearchSpace:
     return space_or_supernet if isinstance(space_or_supernet, SearchSpace) else space_or_supernet.space
 
 
+def _counted_space(space_or_supernet: SearchSpace | HasSpace, archs: Sequence[Arch] | np.ndarray) -> SearchSpace:
+    """The space, at the architectures' own resolutions where it lacks one: counting needs no training at that size."""
+    space = space_of(space_or_supernet)
+    if isinstance(archs, np.ndarray):
+        return space
+    sizes = {arch.resolution for arch in archs}
+    return space if sizes <= set(space.resolutions) else replace(space, resolutions=tuple(sorted(sizes)))
+
+
 def count_macs(space_or_supernet: SearchSpace | HasSpace, archs: Sequence[Arch] | np.ndarray) -> np.ndarray:
     """Multiply-adds of one image through each sub-network, exact: (n,) int64 from n architectures or (n, D) codes.
 
     Convolutions (those of squeeze-and-excite too) and linear layers count; batch norm, activations, pooling,
-    additions and biases do not: the rule of the Once-for-All code, which calls the same number FLOPs.
+    additions and biases do not: the rule of the Once-for-All code, which calls the same number FLOPs. Architectures
+    may have any resolution; codes have those of the space.
 
     Raises:
-        InvalidArch: an architecture that is not in the space.
+        InvalidArch: a network that is not in the space.
     """
-    return macs_table(space_of(space_or_supernet)).total(archs)
+    return macs_table(_counted_space(space_or_supernet, archs)).total(archs)
 
 
 def count_params(space_or_supernet: SearchSpace | HasSpace, archs: Sequence[Arch] | np.ndarray) -> np.ndarray:
@@ -42,7 +53,7 @@ def count_params(space_or_supernet: SearchSpace | HasSpace, archs: Sequence[Arch
 
     Weights, biases, and weight and bias of every batch norm; buffers do not count. Raises InvalidArch.
     """
-    return params_table(space_of(space_or_supernet)).total(archs)
+    return params_table(_counted_space(space_or_supernet, archs)).total(archs)
 
 
 def peak_memory(
@@ -57,7 +68,7 @@ def peak_memory(
     norm is folded into its convolution. The input image counts, weights and scratch space of a runtime do not.
     Raises InvalidArch.
     """
-    return memory_table(space_of(space_or_supernet)).largest(archs) * bytes_per_element
+    return memory_table(_counted_space(space_or_supernet, archs)).largest(archs) * bytes_per_element
 
 
 @lru_cache(_TABLES)
