@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..space import Arch, SearchSpace
+from ..space.arch import whole
 from .predictor import PredictorQuality
 
 
@@ -30,7 +31,7 @@ class SearchMember:
             "top1": self.top1,
             "top1_error": self.top1_error,
             "predicted_top1": self.predicted_top1,
-            **self.costs,
+            **{name: whole(cost) for name, cost in self.costs.items()},
             "measured": self.measured,
         }
 
