@@ -11,6 +11,7 @@ import argparse
 import json
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def measure(recipe: str, words: list[str], seed: int) -> dict[str, Any]:
     trained = [line for line in log if line["kind"] == "train"]
     return {
         "recipe": recipe,
-        "command": "ofa train " + " ".join(words),
+        "command": "ofa train " + " ".join(word for word in words if not word.startswith("run=")),
         "seed": seed,
         "minutes": round(trained[-1]["elapsed_s"] / 60, 2),
         "minutes_of_this_call": round(seconds / 60, 2),
@@ -82,9 +83,14 @@ def measure(recipe: str, words: list[str], seed: int) -> dict[str, Any]:
         ],
         "test_images": evaluated[0].images,
         "circumstances": before,
-        "config": to_yaml(config),
+        "config": to_yaml(replace(config, run=None)),
         "log": [line for line in log if line["kind"] != "train"] + trained[:: max(1, len(trained) // 200)],
     }
+
+
+def anonymous(result: dict[str, Any], data: Path) -> dict[str, Any]:
+    """The result without the place of the images on this machine."""
+    return {key: v.replace(str(data), "DATA_FOLDER") if isinstance(v, str) else v for key, v in result.items()}
 
 
 def table(results: list[dict[str, Any]]) -> str:
@@ -132,7 +138,7 @@ def main() -> None:
         results = []
         for recipe in options.recipes:
             words = settings(recipe, options.data, options.runs / f"cifar10_{recipe}", options.epochs)
-            results.append(measure(recipe, words, options.seed))
+            results.append(anonymous(measure(recipe, words, options.seed), options.data))
             write_json(RESULTS / f"{recipe}.json", results[-1])
         written = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
         write_text(RESULTS / "README.md", table(written))
