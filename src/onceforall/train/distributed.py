@@ -142,6 +142,10 @@ def init_distributed(device: str = "auto", environment: Mapping[str, str] | None
         return world
     if "MASTER_ADDR" not in variables and machines_hint:
         raise ConfigError("the processes run on several machines; set MASTER_ADDR to the name of the machine of rank 0")
+    # Functions of this module keep the group they find when they are imported, as a default argument. Were it imported
+    # later (optimisers do), the group would outlive `close` and abort the process while Python shuts down.
+    import torch.distributed.nn  # noqa: F401
+
     address = f"tcp://{variables.get('MASTER_ADDR', '127.0.0.1')}:{variables.get('MASTER_PORT', '29500')}"
     backend = "nccl" if resolve_device(device, world).type == "cuda" else "gloo"
     method = "env://" if "TORCHELASTIC_RUN_ID" in variables else address  # torchrun already holds the store open

@@ -47,10 +47,10 @@ def train(config: TrainConfig, run: str | Path, *, console: Console | None = Non
         RunError: the folder holds another run, another process is training in it, or training diverged.
         StorageError: the disk is full; the newest checkpoint is intact.
     """
-    with contextlib.closing(init_distributed(config.device)) as world:
+    with contextlib.closing(init_distributed(config.device)) as world, contextlib.ExitStack() as held:
         trainer = Trainer(config, Path(run), world, console or Console())
-        with run_lock(Path(run) / "checkpoint") if world.is_main else contextlib.nullcontext():
-            return trainer.train()
+        world.from_main(lambda: held.enter_context(run_lock(trainer.run / "checkpoint")))
+        return trainer.train()
 
 
 class Trainer:
