@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from . import cost as cost
     from . import data as data
     from . import deploy as deploy
+    from . import elastic as elastic
     from . import errors as errors
     from . import interop as interop
+    from . import report as report
     from . import search as search
     from . import space as space
     from . import supernets as supernets
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from .supernets import list_supernets as list_supernets
     from .supernets import load_supernet as load_supernet
 
-_ROOMS = ("cost", "data", "deploy", "errors", "interop", "search", "space", "supernets", "train")
+_ROOMS = ("cost", "data", "deploy", "elastic", "errors", "interop", "report", "search", "space", "supernets", "train")
 _HOMES = {
     "Arch": "space",
     "Block": "space",
@@ -72,12 +74,14 @@ __all__ = [
     "create_supernet",
     "data",
     "deploy",
+    "elastic",
     "errors",
     "interop",
     "list_spaces",
     "list_supernets",
     "load_supernet",
     "peak_memory",
+    "report",
     "search",
     "space",
     "supernets",

@@ -11,8 +11,8 @@ from onceforall.search import (
     Constraint,
     LabelStore,
     collect_labels,
-    evolve,
     initial_codes,
+    run_evolution,
     search_measured,
     search_predicted,
 )
@@ -170,7 +170,7 @@ def test_predicted_search_stays_within_limits_and_is_marked() -> None:
     assert all(member.costs["macs"] <= limits["macs"] for member in result.front)
     assert result.chosen.top1 == max(member.top1 for member in result.front)
     truth = LAND.accuracy(SPACE.encode([result.chosen.arch]))[0]
-    best = evolve(SPACE, LAND.accuracy, [Constraint("macs", limits["macs"], LAND.macs)], generations=20).score
+    best = run_evolution(SPACE, LAND.accuracy, [Constraint("macs", limits["macs"], LAND.macs)], generations=20).score
     assert truth > best - 0.01
 
 

@@ -31,6 +31,7 @@ def test_names_tell_resolution_and_depths():
         ('{"resolution": 32, "stages": [], "depth": 3}', "unknown field 'depth'"),
         ('{"resolution": 32, "stages": [{"kernel_sizes": [3, 3], "expand_ratios": [1]}]}', "stage 1 has 2 kernel"),
         ('{"resolution": 32, "stages": [{"kernel_sizes": ["a"], "expand_ratios": [1]}]}', "wrong kind"),
+        ('{"resolution": 32, "stages": [{"kernel_sizes": [3.9], "expand_ratios": [1]}]}', "3.9, which is not a whole"),
     ],
 )
 def test_json_that_is_no_architecture_is_refused(text, message):

@@ -4,7 +4,7 @@ Scores and costs are callables on code arrays, (n, D) int64 -> (n,) float64; see
 """
 
 from .constraints import Constraint, feasible_range, require_feasible
-from .evolution import EvolutionResult, EvolutionStep, evolve
+from .evolution import EvolutionResult, EvolutionStep, evolve, run_evolution
 from .front import Front, FrontMember, hypervolume, non_dominated
 from .labels import Label, LabelStore
 from .operators import crossover_codes, enumerate_codes, mutate_codes, spread_codes, uniform_family_codes
@@ -38,6 +38,7 @@ __all__ = [
     "non_dominated",
     "pareto_search",
     "require_feasible",
+    "run_evolution",
     "search_measured",
     "search_predicted",
     "spread_codes",

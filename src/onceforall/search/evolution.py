@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,12 @@ class EvolutionResult:
     scores: Values = field(repr=False)
 
 
-def evolve(
+def evolve(space: SearchSpace, score: CodeFunction, constraints: Sequence[Constraint] = (), **options: Any) -> Arch:
+    """The best architecture under the constraints; options, errors and method are those of `run_evolution`."""
+    return run_evolution(space, score, constraints, **options).best
+
+
+def run_evolution(
     space: SearchSpace,
     score: CodeFunction,
     constraints: Sequence[Constraint] = (),

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import ConfigError
 from ..space import Arch, SearchSpace
 from .constraints import Constraint, checked_values, violations
-from .evolution import evolve
+from .evolution import run_evolution
 from .front import non_dominated
 from .operators import CodeFunction, Codes, Values, enumerate_codes, spread_codes, unique_codes
 from .pareto import Objective, pareto_search
@@ -109,7 +109,7 @@ def _best_within(space: SearchSpace, constraints: Sequence[Constraint], score: C
         rows = enumerate_codes(space)
         rows = rows[violations(constraints, rows) <= 0]
         return rows[np.argsort(-score(rows), kind="stable")]
-    found = evolve(space, score, constraints, population=_POPULATION, generations=_GENERATIONS, seed=seed)
+    found = run_evolution(space, score, constraints, population=_POPULATION, generations=_GENERATIONS, seed=seed)
     return found.codes[np.argsort(-found.scores, kind="stable")]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import ConfigError, RunError
 from ..space import Arch, SearchSpace
 from .constraints import checked_values, require_feasible, violations
-from .evolution import evolve
+from .evolution import run_evolution
 from .front import non_dominated
 from .labels import Label, LabelStore
 from .operators import CodeFunction, Codes, Values, enumerate_codes, unique_codes
@@ -106,7 +106,7 @@ def search_predicted(
 ) -> SearchResult:
     """Find the most accurate network within the limits, and a front, by predicted accuracy; nothing is measured.
 
-    The front within the limits comes from `pareto_search`, the chosen network from `evolve`; members carry the
+    The front within the limits comes from `pareto_search`, the chosen network from `run_evolution`; members carry the
     predictor's error bar.
 
     Raises:
@@ -117,7 +117,9 @@ def search_predicted(
     goal = Goal.of(costs, limits, front_cost)
     cost = goal.costs[goal.front_cost]
     objectives = [Objective("top1", predictor.predict, maximise=True), Objective(goal.front_cost, cost)]
-    best = evolve(space, predictor.predict, goal.constraints, population=population, generations=generations, seed=seed)
+    best = run_evolution(
+        space, predictor.predict, goal.constraints, population=population, generations=generations, seed=seed
+    )
     front = pareto_search(
         space,
         objectives,

@@ -118,4 +118,6 @@ def _stage_from_dict(index: int, described: dict[str, Sequence[float]]) -> tuple
             f"stage {index} has {len(kernel_sizes)} kernel sizes but {len(expand_ratios)} expand ratios; "
             "give one of each for every active block"
         )
+    if foreign := [size for size in kernel_sizes if int(size) != size]:
+        raise InvalidArch(f"stage {index} has kernel size {foreign[0]}, which is not a whole number")
     return tuple(Block(int(k), whole(e)) for k, e in zip(kernel_sizes, expand_ratios, strict=True))

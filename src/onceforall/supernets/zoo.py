@@ -99,7 +99,7 @@ def load_weights(supernet: Supernet, path: str | Path, other_classes: bool = Fal
     tensors = _read_tensors(_pair(path)[0])
     own = supernet.state_dict()
     if other_classes:
-        tensors = {k: v for k, v in tensors.items() if "classifier" not in k or own[k].shape == v.shape}
+        tensors = {k: v for k, v in tensors.items() if "classifier" not in k or k not in own or own[k].shape == v.shape}
     expected = {k for k in own if not other_classes or "classifier" not in k or k in tensors}
     problems = [f"missing {key}" for key in sorted(expected - set(tensors))]
     problems += [f"unexpected {key}" for key in sorted(set(tensors) - set(own))]

@@ -128,9 +128,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise FileFormatError(f"{path} does not exist") from error
     except pickle.UnpicklingError as error:
-        raise FileFormatError(
-            f"{path} holds more than tensors; it could run code and is refused: {error}"
-        ) from error
+        raise FileFormatError(f"{path} holds more than tensors; it could run code and is refused: {error}") from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise FileFormatError(f"{path} is not a whole torch file ({error})") from error
     if not isinstance(content, dict):
