@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
+from onceforall.data import DataConfig, load_data
 from onceforall.errors import ConfigError, FileFormatError, RunError
 from onceforall.run import Run
 from onceforall.space import create_space
@@ -65,6 +67,20 @@ def test_other_classes_than_the_run_was_trained_on(run):
     path = run.supernet_path.with_suffix(".json")
     path.write_text(json.dumps({**json.loads(path.read_text()), "classes": ["cat", "dog"]}))
     with pytest.raises(RunError, match=r"trained on 2 classes \(cat, dog\), but its data now has 10"):
+        run.load_data()
+
+
+def test_other_images_than_the_run_was_trained_on(run, tmp_path, write_photos):
+    root = write_photos(tmp_path / "photos", per_class=10)
+    config = TrainConfig(data=DataConfig(root=str(root)))
+    run.write_config(config)
+    trained = load_data(config.data)
+    path = run.supernet_path.with_suffix(".json")
+    description = {**json.loads(path.read_text()), "classes": trained.classes, "images": trained.digests}
+    path.write_text(json.dumps(description))
+    assert run.load_data().digests == trained.digests
+    shutil.copy(root / "apple" / "000.jpg", root / "apple" / "0000.jpg")
+    with pytest.raises(RunError, match=r"its images changed since training.*restore the images or train a new run"):
         run.load_data()
 
 

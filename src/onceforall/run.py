@@ -144,7 +144,7 @@ class Run:
         """The images the run was trained on, divided as they were then.
 
         Raises:
-            RunError: the classes are no longer those of the run.
+            RunError: the classes or the training images are no longer those of the run.
             DataError: the images are gone.
         """
         from .data import load_data
@@ -155,6 +155,11 @@ class Run:
             raise RunError(
                 f"run={self.folder}: trained on {len(trained)} classes ({_few(trained)}), but its data now has "
                 f"{len(source.classes)} ({_few(source.classes)}); restore the images or train a new run"
+            )
+        if self.description().get("images", {}).get("train") != source.digests["train"]:
+            raise RunError(
+                f"run={self.folder}: its images changed since training, so that accuracy could be measured on images "
+                "it was trained on; restore the images or train a new run"
             )
         return source
 

@@ -28,6 +28,9 @@ class Bytes:
     def name(self, index: int) -> str:
         return f"number {index}"
 
+    def key(self, index: int) -> bytes:
+        return self.encoded[index]
+
 
 def encode(seed: int, size: tuple[int, int] = (32, 32), kind: str = "JPEG", mode: str = "RGB") -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1] // 4, size[0] // 4, 3), dtype=np.uint8)

@@ -1,4 +1,6 @@
 import io
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from onceforall.data import DataConfig, EncodedImages, ResidentImages, load_data, resolve_source
+from onceforall.data import DataConfig, DataSource, EncodedImages, ResidentImages, load_data, resolve_source
 from onceforall.data.parquet import read_parquet
 from onceforall.errors import ConfigError, DataError
 
@@ -80,6 +82,55 @@ def test_class_folders_alone_are_divided_in_three(tmp_path, write_photos):
     assert [len(part) for part in parts] == [43, 5, 12]
     assert len(set().union(*parts)) == 60
     assert source.test_is_split
+
+
+def names_of(source: DataSource, root: Path) -> dict[str, set]:
+    """Relative names of the images of each part."""
+    parts = {"train": source.train, "holdout": source.holdout, "test": source.test}
+    return {part: {name.removeprefix(f"{root}/") for name in images_of(images)} for part, images in parts.items()}
+
+
+def moved(before: dict[str, set], after: dict[str, set]) -> int:
+    """How many images that were there before are in another part now."""
+    return sum(len(before[one] & after[other]) for one in before for other in after if one != other)
+
+
+@pytest.mark.parametrize("resident", ["false", "true"])
+def test_a_photo_more_or_less_hardly_moves_the_others(tmp_path, write_photos, resident):
+    root = write_photos(tmp_path / "photos", per_class=30, size=(80, 72))
+    options = {"resident": resident, "resolution": 16}
+    before = load_data(DataConfig(root=str(root), **options))
+    again = load_data(DataConfig(root=str(shutil.copytree(root, tmp_path / "moved")), **options))
+    assert again.digests == before.digests
+    shutil.copy(root / "apple" / "000.jpg", root / "apple" / "0000.jpg")  # first of all in the order of names
+    more = load_data(DataConfig(root=str(root), **options))
+    assert more.digests["train"] != before.digests["train"]
+    (root / "apple" / "0000.jpg").unlink()
+    (root / "banana" / "007.jpg").unlink()
+    less = load_data(DataConfig(root=str(root), **options))
+    for after in (more, less):
+        if resident == "false":
+            assert moved(names_of(before, root), names_of(after, root)) <= 3
+        else:
+            kept = np.intersect1d(before.train.keys, after.train.keys)
+            assert len(kept) >= len(before.train) - 3
+
+
+def test_a_row_more_hardly_moves_the_others(tmp_path):
+    def load(numbers: range) -> DataSource:
+        rows = []
+        for number in numbers:
+            image = io.BytesIO()
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(image, "PNG")
+            rows.append(image.getvalue())
+        table = pa.table({"image": rows, "label": [number % 2 for number in numbers]})
+        pq.write_table(table, tmp_path / "train.parquet")
+        return load_data(DataConfig(root=str(tmp_path)))
+
+    before, after = load(range(1, 81)), load(range(81))
+    for part in ("train", "holdout", "test"):
+        one, other = getattr(before, part).keys, getattr(after, part).keys
+        assert len(np.setdiff1d(one, other)) <= 2
 
 
 def test_validation_is_the_test_part_where_there_is_no_other(tmp_path, write_photos, caplog):

@@ -48,6 +48,7 @@ def test_a_run_leaves_a_calibrated_supernet_and_its_story(tiny_config, digits, t
     assert description["classes"] == digits.classes
     assert (description["mean"], description["std"]) == (list(digits.mean), list(digits.std))
     assert description["in_chans"] == 1
+    assert description["images"] == digits.digests
     assert description["train"]["recipe"] == "sandwich"
     found = lines(tmp_path)
     train_lines = [line for line in found if line["kind"] == "train"]

@@ -31,7 +31,7 @@ def read_folder(root: Path) -> RawSource:
             f"{parts['train']} has no class folders; put the images of each class into a folder of their own, "
             f"for example {parts['train']}/cat and {parts['train']}/dog"
         )
-    listed = {name: _list_part(folder, classes) for name, folder in parts.items()}
+    listed = {name: _list_part(folder, classes, root) for name, folder in parts.items()}
     _require_images(parts["train"], classes, listed["train"])
     return RawSource(root.resolve().name, listed, classes)
 
@@ -41,7 +41,7 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _list_part(folder: Path, classes: list[str]) -> RawPart:
+def _list_part(folder: Path, classes: list[str], root: Path) -> RawPart:
     paths: list[str] = []
     labels: list[int] = []
     for class_folder in _subfolders(folder):
@@ -53,7 +53,7 @@ def _list_part(folder: Path, classes: list[str]) -> RawPart:
         found = _images_below(class_folder)
         paths += found
         labels += [classes.index(class_folder.name)] * len(found)
-    return RawPart(PathEntries(paths), np.array(labels, dtype=np.int64))
+    return RawPart(PathEntries(paths, str(root)), np.array(labels, dtype=np.int64))
 
 
 def _images_below(folder: Path) -> list[str]:

@@ -1,8 +1,10 @@
 """What the rest of the package calls data: sets of labelled images, resident or encoded, and a source of three sets."""
 
+import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -24,12 +26,17 @@ class Entries(Protocol):
         """What a person needs to find image `index`."""
         ...
 
+    def key(self, index: int) -> bytes:
+        """What stays the same about image `index` when others come or go and the folder moves."""
+        ...
+
 
 @dataclass(frozen=True)
 class PathEntries:
-    """One file per image."""
+    """One file per image, all below `root`."""
 
     paths: Sequence[str]
+    root: str = ""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -40,11 +47,16 @@ class PathEntries:
     def name(self, index: int) -> str:
         return self.paths[index]
 
+    def key(self, index: int) -> bytes:
+        return os.fsencode(self.paths[index].removeprefix(self.root).lstrip(os.sep))
+
 
 class ImageSet(ABC):
     """Labelled images; `labels` is int64 of shape (len,), and order is fixed for the life of the set."""
 
     labels: np.ndarray
+    keys: np.ndarray
+    """A hash of each image's name or content (uint64): what decides its part, so that other images do not."""
     mirror: bool
     """Whether a mirrored image keeps its label (false for digits and letters)."""
     padding: str
@@ -53,6 +65,10 @@ class ImageSet(ABC):
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __post_init__(self) -> None:
+        if self.keys is None:  # a set made by hand: its positions
+            self.keys = np.arange(len(self.labels), dtype=np.uint64)
 
     @abstractmethod
     def subset(self, indices: np.ndarray) -> "ImageSet":
@@ -67,6 +83,7 @@ class ResidentImages(ImageSet):
     labels: np.ndarray
     mirror: bool = True
     padding: str = "reflect"
+    keys: np.ndarray = None  # pyright: ignore[reportAssignmentType]
 
     @property
     def in_chans(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -75,11 +92,11 @@ class ResidentImages(ImageSet):
 
     def subset(self, indices: np.ndarray) -> "ResidentImages":
         chosen = self.images[torch.from_numpy(np.asarray(indices)).to(self.images.device)]
-        return ResidentImages(chosen, self.labels[indices], self.mirror, self.padding)
+        return replace(self, images=chosen, labels=self.labels[indices], keys=self.keys[indices])
 
     def to(self, device: torch.device | str) -> "ResidentImages":
         """The same set with its tensor on `device`."""
-        return ResidentImages(self.images.to(device), self.labels, self.mirror, self.padding)
+        return replace(self, images=self.images.to(device))
 
 
 @dataclass
@@ -93,10 +110,11 @@ class EncodedImages(ImageSet):
     padding: str = "reflect"
     indices: np.ndarray | None = None
     """Which of `entries` belong to this set; None = all."""
+    keys: np.ndarray = None  # pyright: ignore[reportAssignmentType]
 
     def subset(self, indices: np.ndarray) -> "EncodedImages":
         chosen = np.asarray(indices) if self.indices is None else self.indices[indices]
-        return EncodedImages(self.entries, self.labels[indices], self.in_chans, self.mirror, self.padding, chosen)
+        return replace(self, labels=self.labels[indices], indices=chosen, keys=self.keys[indices])
 
     def payload(self, index: int) -> Payload:
         """What a decoder needs to read image `index`."""
@@ -141,6 +159,15 @@ class DataSource:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.classes)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """A short hash of the images and labels of each part: equal as long as the part is the same."""
+        parts = {"train": self.train, "holdout": self.holdout, "test": self.test}
+        return {
+            name: hashlib.sha256(part.keys.tobytes() + part.labels.tobytes()).hexdigest()[:16]
+            for name, part in parts.items()
+        }
 
     @property
     def summary(self) -> str:

@@ -46,7 +46,7 @@ def read_torchvision(name: str, root: Path, download: bool = False) -> RawSource
             raise DataError(
                 f"torch/{name} cannot be opened below {root} ({error}); correct data.root or set data.download=true"
             ) from error
-        parts[part] = _part_of(dataset, name)
+        parts[part] = _part_of(dataset, name, root)
         classes = classes or getattr(dataset, "classes", None)
     if classes is None:
         classes = [str(i) for i in range(int(parts["train"].labels.max()) + 1)]
@@ -54,11 +54,11 @@ def read_torchvision(name: str, root: Path, download: bool = False) -> RawSource
     return RawSource(f"torch/{name}", parts, names, mirror=name.lower() not in _NOT_MIRRORED)
 
 
-def _part_of(dataset: Any, name: str) -> RawPart:
+def _part_of(dataset: Any, name: str, root: Path) -> RawPart:
     labels = getattr(dataset, "targets", getattr(dataset, "labels", None))
     if isinstance(samples := getattr(dataset, "samples", getattr(dataset, "imgs", None)), list):
         paths, numbers = zip(*samples, strict=True)
-        return RawPart(PathEntries([str(path) for path in paths]), np.array(numbers, dtype=np.int64))
+        return RawPart(PathEntries([str(path) for path in paths], str(root)), np.array(numbers, dtype=np.int64))
     if not hasattr(dataset, "data") or labels is None:
         raise ConfigError(f"torch/{name} keeps neither arrays nor a list of files; write it out as an image folder")
     pixels = np.asarray(dataset.data)

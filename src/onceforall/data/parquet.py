@@ -168,3 +168,8 @@ class TableEntries:
     def name(self, index: int) -> str:
         """The path the table gives, or the row."""
         return (self._paths[index] if self._paths else None) or f"{self._where} row {index}"
+
+    def key(self, index: int) -> bytes:
+        """The bytes, because rows have no name that must differ; the path where the row has only that."""
+        content = self._bytes[index]
+        return content.as_buffer().to_pybytes() if content.is_valid else self.name(index).encode()

@@ -81,7 +81,7 @@ def _from_array(raw: RawSource, part: RawPart, in_chans: int | None) -> Resident
     elif in_chans == 1 and images.shape[1] == 3:
         weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)  # ITU-R 601 luma, as Pillow
         images = (images * weights).sum(1, keepdim=True).round().to(torch.uint8)
-    return ResidentImages(images, part.labels, raw.mirror, raw.padding)
+    return ResidentImages(images, part.labels, raw.mirror, raw.padding, part.keys())
 
 
 def _common_small_size(raw: RawSource) -> tuple[int, int] | None:
@@ -114,7 +114,7 @@ def _resident(raw: RawSource, channels: int, size: tuple[int, int], view: View |
         decode = partial(_decode_chunk, entries, view, pixels)
         bad = {index: reason for failed in _in_threads(decode, chunks) for index, reason in failed.items()}
         corrupt += [CorruptImage(entries.name(index), reason) for index, reason in bad.items()]
-        images = ResidentImages(torch.from_numpy(pixels), part.labels, raw.mirror, raw.padding)
+        images = ResidentImages(torch.from_numpy(pixels), part.labels, raw.mirror, raw.padding, part.keys())
         parts[name] = images.subset(_without(len(entries), bad)) if bad else images
     _report(corrupt, sum(len(part.labels) for part in raw.parts.values()), raw.name)
     return Prepared(parts, corrupt)
@@ -152,7 +152,7 @@ def _encoded(raw: RawSource, channels: int) -> Prepared:
         looked_at += len(chosen)
         bad = _check_all(entries, chosen)
         corrupt += [CorruptImage(entries.name(index), reason) for index, reason in bad.items()]
-        images = EncodedImages(entries, part.labels, channels, raw.mirror, raw.padding)
+        images = EncodedImages(entries, part.labels, channels, raw.mirror, raw.padding, keys=part.keys())
         parts[name] = images.subset(_without(len(entries), bad)) if bad else images
     _report(corrupt, looked_at, raw.name)
     return Prepared(parts, corrupt)

@@ -1,5 +1,6 @@
 """What every kind of source delivers before anything is decoded, divided or counted."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,15 @@ class RawPart:
         if isinstance(self.images, np.ndarray):
             raise TypeError("this part is an array, not encoded images")
         return self.images
+
+    def keys(self) -> np.ndarray:
+        """A hash of each image's name, or of its content where it has none: uint64 (N,)."""
+        if isinstance(self.images, np.ndarray):
+            contents = (image.tobytes() for image in self.images)
+        else:
+            contents = map(self.images.key, range(len(self.images)))
+        digests = b"".join(hashlib.blake2b(content, digest_size=8).digest() for content in contents)
+        return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
 @dataclass

@@ -32,6 +32,10 @@ class SliceEntries:
         """Tar file and key."""
         return f"{self.slices[index].path}:{self.keys[index]}"
 
+    def key(self, index: int) -> bytes:
+        """Name of the tar file and key."""
+        return f"{Path(self.slices[index].path).name}:{self.keys[index]}".encode()
+
 
 def read_shards(name: str, root: Path) -> RawSource:
     """Index tar shards whose samples are KEY.jpg (or png, webp, ...) beside KEY.cls (a number or a class name).

@@ -30,8 +30,9 @@ def load_data(config: DataConfig, device: torch.device | str = "cpu") -> DataSou
     """Open the images a configuration names and divide them.
 
     The test part is the source's own ("test", else "validation"), or a class-balanced fixed part of all images where
-    it has none; the hold-out is a class-balanced part of the training images, chosen by `config.seed`. Images that
-    cannot be read are left out and listed.
+    it has none; the hold-out is a class-balanced part of the training images, chosen by `config.seed`. An image's own
+    name or content decides its part, so that images that come or go hardly move others. Images that cannot be read are
+    left out and listed.
 
     Args:
         config: what to open; relative paths start from the working folder.
@@ -161,7 +162,7 @@ def _set_aside(images: ImageSet, amount: float, option: str, seed: tuple[int, ..
         raise ConfigError(
             f"data.{option} is {amount:g} for {len(images)} images; use a fraction below 1 or a smaller count"
         )
-    chosen = stratified_choice(images.labels, count, seed)
+    chosen = stratified_choice(images.labels, images.keys, count, seed)
     if amount > 0 and len(chosen) == 0:
         raise DataError(
             f"data.{option}={amount:g} leaves no image to set aside, because no class may lose its last one; "
@@ -176,4 +177,4 @@ def _limit(images: ImageSet, count: int | None, option: str, seed: tuple[int, ..
         return images
     if count < 1:
         raise ConfigError(f"data.{option} is {count}; use at least 1, or leave it out")
-    return images.subset(stratified_choice(images.labels, count, seed, keep_one=False))
+    return images.subset(stratified_choice(images.labels, images.keys, count, seed, keep_one=False))

@@ -3,8 +3,13 @@
 import numpy as np
 
 
-def stratified_choice(labels: np.ndarray, count: int, seed: tuple[int, ...], *, keep_one: bool = True) -> np.ndarray:
+def stratified_choice(
+    labels: np.ndarray, keys: np.ndarray, count: int, seed: tuple[int, ...], *, keep_one: bool = True
+) -> np.ndarray:
     """Indices (ascending) of about `count` images, every class in proportion; a function of its arguments only.
+
+    Inside a class, images stand in an order that follows from `seed` and each one's own key (uint64), and the first
+    are taken: one image more or less moves the border of a class by what its quota changes, and nothing else.
 
     Quotas are rounded by largest remainder. With `keep_one` no class loses its last image, so fewer than `count` may
     come back.
@@ -12,11 +17,18 @@ def stratified_choice(labels: np.ndarray, count: int, seed: tuple[int, ...], *, 
     sizes = np.bincount(labels)
     available = np.maximum(sizes - 1, 0) if keep_one else sizes
     quotas = _quotas(sizes, available, count)
-    keys = np.random.default_rng(seed).random(len(labels))
-    order = np.lexsort((keys, labels))  # classes together, random inside
+    order = np.lexsort((_mixed(keys, seed), labels))  # classes together, as if random inside
     starts = np.cumsum(sizes) - sizes
     rank = np.arange(len(labels)) - np.repeat(starts, sizes)
     return np.sort(order[rank < np.repeat(quotas, sizes)])
+
+
+def _mixed(keys: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
+    """Another random-looking order of keys for every seed: the finaliser of SplitMix64 (Steele et al. 2014)."""
+    mixed = keys ^ np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _quotas(sizes: np.ndarray, available: np.ndarray, count: int) -> np.ndarray:

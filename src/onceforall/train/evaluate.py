@@ -115,7 +115,7 @@ def part_of(source: DataSource, part: Part, limit: int | None = None, seed: int 
         raise DataError(f"{source.name} has no {part} images; set data.holdout above 0, or evaluate the other part")
     if limit is None or limit >= len(images):
         return images
-    return images.subset(np.sort(stratified_choice(images.labels, limit, (seed,), keep_one=False)))
+    return images.subset(stratified_choice(images.labels, images.keys, limit, (seed,), keep_one=False))
 
 
 @torch.inference_mode()

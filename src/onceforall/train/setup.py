@@ -145,6 +145,7 @@ def identity(config: TrainConfig, source: DataSource, space: SearchSpace) -> dic
     values = {name: value for name, value in _flat(dataclasses.asdict(config)).items() if not may_change(name)}
     digest = hashlib.sha256(json.dumps(space.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
     data = {"training images": len(source.train), "classes": list(source.classes)}
+    data |= {f"digest of {part} images": digest for part, digest in source.digests.items()}
     return json.loads(json.dumps(values | {"space.digest": digest} | data))
 
 
@@ -155,6 +156,7 @@ def description(config: TrainConfig, source: DataSource, schedule: Schedule) -> 
         "mean": list(source.mean),
         "std": list(source.std),
         "in_chans": source.in_chans,
+        "images": source.digests,
         "train": {
             "recipe": config.recipe.name,
             "epochs": config.epochs,
