@@ -17,7 +17,7 @@ from onceforall.train.config import TrainConfig
 def run(tmp_path):
     """A run of resnet_small on digits whose training has finished, without weights."""
     run = Run(tmp_path / "runs" / "digits")
-    run.write_config(TrainConfig(name="digits", epochs=2))
+    run.write_config(TrainConfig(name="digits", epochs=2, data=DataConfig("digits")))
     space = create_space("resnet_small", 10, 1, resolutions=(16,))
     description = {"format": 1, "space": space.to_dict(), "classes": [str(n) for n in range(10)]}
     run.supernet_path.with_suffix(".json").write_text(json.dumps(description))
@@ -25,7 +25,7 @@ def run(tmp_path):
 
 
 def test_config_is_kept_exactly(run):
-    assert Run.open(run.folder).read_config() == TrainConfig(name="digits", epochs=2)
+    assert Run.open(run.folder).read_config() == TrainConfig(name="digits", epochs=2, data=DataConfig("digits"))
     assert run.space() == create_space("resnet_small", 10, 1, resolutions=(16,))
 
 

@@ -21,7 +21,7 @@ def images_of(images) -> set:
     return {images.name(i) for i in range(len(images))}
 
 
-def test_digits_are_the_default_and_need_nothing(digits_source):
+def test_digits_need_nothing(digits_source):
     source = digits_source
     assert (source.name, source.in_chans, source.num_classes) == ("digits", 1, 10)
     assert source.classes == [str(i) for i in range(10)]
@@ -38,7 +38,7 @@ def test_digits_are_the_default_and_need_nothing(digits_source):
 
 
 def test_the_seed_moves_the_hold_out_but_never_the_test_part(digits_source):
-    again, other = load_data(DataConfig()), load_data(DataConfig(seed=1))
+    again, other = load_data(DataConfig("digits")), load_data(DataConfig("digits", seed=1))
     assert torch.equal(again.train.images, digits_source.train.images)
     assert torch.equal(again.holdout.images, digits_source.holdout.images)
     assert torch.equal(other.test.images, digits_source.test.images)
@@ -47,19 +47,19 @@ def test_the_seed_moves_the_hold_out_but_never_the_test_part(digits_source):
 
 
 def test_hold_out_may_be_a_count_or_nothing():
-    assert len(load_data(DataConfig(holdout=100)).holdout) == 100
-    none = load_data(DataConfig(holdout=0))
+    assert len(load_data(DataConfig("digits", holdout=100)).holdout) == 100
+    none = load_data(DataConfig("digits", holdout=0))
     assert (len(none.holdout), len(none.train)) == (0, 1438)
 
 
 def test_limits_keep_classes_balanced_and_leave_the_hold_out_alone(digits_source):
-    quick = load_data(DataConfig(max_train=200, max_test=50))
+    quick = load_data(DataConfig("digits", max_train=200, max_test=50))
     assert np.bincount(quick.train.labels).tolist() == pytest.approx([20] * 10, abs=1)
     assert len(quick.test) == 50
     assert torch.equal(quick.holdout.images, digits_source.holdout.images)
     assert images_of(quick.train) < images_of(digits_source.train)
     with pytest.raises(ConfigError, match=r"data\.max_train is 0"):
-        load_data(DataConfig(max_train=0))
+        load_data(DataConfig("digits", max_train=0))
 
 
 def test_a_photo_folder_with_a_test_part(tmp_path, write_photos):
@@ -167,7 +167,7 @@ def test_auto_takes_what_lies_at_the_root(tmp_path, write_photos):
         name: resolve_source(DataConfig(root=str(tmp_path / name))).source for name in ("photos", "tables", "shards")
     }
     assert found == {"photos": "folder", "tables": "parquet", "shards": "wds/shards"}
-    assert resolve_source(DataConfig()).source == "digits"
+    assert resolve_source(DataConfig(source="digits")).source == "digits"
     assert resolve_source(DataConfig(source="torch/cifar10")).source == "torch/cifar10"
 
 
@@ -176,14 +176,15 @@ def test_auto_takes_what_lies_at_the_root(tmp_path, write_photos):
     [
         ({"source": "imagenet"}, ConfigError, r"data\.source is 'imagenet'; use auto, digits, folder, parquet, torch/"),
         ({"source": "torch"}, ConfigError, "use auto, digits"),
-        ({"source": "digits", "root": "."}, ConfigError, r"needs no root; for the images at \. use data\.source=auto"),
+        ({"source": "digits", "root": "."}, ConfigError, r"images at \. use: experiment=photos data\.root=\.$"),
+        ({}, ConfigError, r"^data\.root=PATH is needed \(or data=digits for the embedded images\)$"),
         ({"source": "folder"}, ConfigError, r"needs data\.root=FOLDER"),
         ({"root": "/no/such/folder"}, DataError, r"/no/such/folder does not exist; set data\.root"),
         ({"root": __file__}, DataError, "is a file; set data.root to a folder"),
-        ({"holdout": 2000}, ConfigError, r"data\.holdout is 2000 for 1438 images; use a fraction below 1"),
-        ({"holdout": -0.5}, ConfigError, r"data\.holdout is -0\.5"),
-        ({"test_fraction": 1e9}, ConfigError, r"data\.test_fraction is 1e\+09"),
-        ({"seed": -1}, ConfigError, r"data\.seed is -1; use 0 or more"),
+        ({"source": "digits", "holdout": 2000}, ConfigError, r"data\.holdout is 2000 for 1438 images; use a fraction below 1"),
+        ({"source": "digits", "holdout": -0.5}, ConfigError, r"data\.holdout is -0\.5"),
+        ({"source": "digits", "test_fraction": 1e9}, ConfigError, r"data\.test_fraction is 1e\+09"),
+        ({"source": "digits", "seed": -1}, ConfigError, r"data\.seed is -1; use 0 or more"),
     ],
 )
 def test_impossible_options_name_the_remedy(options, error, message):

@@ -19,8 +19,7 @@ class DataConfig:
 
     source: str = option(
         "auto",
-        "auto | digits | folder | parquet | torch/NAME | hfds/NAME | wds/NAME; auto = digits without a root, "
-        "otherwise what lies at root",
+        "auto | digits | folder | parquet | torch/NAME | hfds/NAME | wds/NAME; auto = what lies at root",
     )
     root: str | None = option(None, "folder of the images (or of the parquet or tar files)")
     holdout: float = option(0.1, "part of the training images kept for choosing networks: fraction < 1, or a count")

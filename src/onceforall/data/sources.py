@@ -97,13 +97,13 @@ def resolve_source(config: DataConfig) -> DataConfig:
     """The same configuration with "auto" replaced by what is meant.
 
     Raises:
-        ConfigError: an unknown source, or one that does not go with the root.
+        ConfigError: an unknown source, one that does not go with the root, or no root where one is needed.
         DataError: the root does not exist.
     """
     source = config.source
     if source == "auto" and config.root is None:
-        source = "digits"
-    elif source == "auto":
+        raise ConfigError("data.root=PATH is needed (or data=digits for the embedded images)")
+    if source == "auto":
         root = _existing(config.root)
         if parquet_files(root):
             source = "parquet"
@@ -117,7 +117,10 @@ def resolve_source(config: DataConfig) -> DataConfig:
     if source not in ("digits", "folder", "parquet"):
         raise ConfigError(f"data.source is {source!r}; use {_SOURCES}")
     if source == "digits" and config.root is not None:
-        raise ConfigError(f"data.source=digits needs no root; for the images at {config.root} use data.source=auto")
+        raise ConfigError(
+            f"data.source=digits needs no root; for the images at {config.root} use: "
+            f"experiment=photos data.root={config.root}"
+        )
     return replace(config, source=source)
 
 
