@@ -161,6 +161,14 @@ def test_calibration_images_are_a_fixed_choice_at_every_resolution():
     assert sum(len(batch) for batch in calibration_batches(SMALL, resolution=8, images=10_000, **options)) == 50
 
 
+@pytest.mark.parametrize(
+    ("images", "batch_size", "sizes"), [(33, 16, [16, 17]), (5, 1, [2, 3]), (1, 16, [1]), (34, 16, [16, 16, 2])]
+)
+def test_calibration_avoids_batches_of_a_single_image(images, batch_size, sizes):
+    batches = calibration_batches(SMALL, resolution=8, images=images, batch_size=batch_size, seed=1, **UNITS)
+    assert [len(batch) for batch in batches] == sizes
+
+
 def test_an_image_that_breaks_later_is_reported_and_missing(photos, caplog):
     broken = photos.name(4)
     with open(broken, "wb") as file:

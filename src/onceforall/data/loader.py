@@ -184,16 +184,24 @@ def calibration_batches(
     """Images for batch-norm calibration: `images` of the set, chosen by `seed` alone, under the test transform.
 
     The same images come at every resolution and in every call. At most the whole set; other arguments as in
-    `train_batches`.
+    `train_batches`. No batch has a single image where that can be avoided: it has no variance on a 1x1 map.
 
     Raises:
         DataError: no images, or a batch of which nothing can be read.
     """
     _require_images(image_set, "training set")
     chosen = np.random.default_rng((CALIBRATION, seed)).permutation(len(image_set))[:images]
-    pieces = (chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size))
+    pieces = iter(_without_single(chosen, batch_size))
     output = _Output(mean, std, device, memory_format)
     return (batch for batch, _ in _show(image_set, pieces, resolution, output, worker_count(workers), on_corrupt))
+
+
+def _without_single(indices: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Pieces of `batch_size`, at least two; a last one of one image goes to the piece before."""
+    starts = list(range(0, len(indices), max(batch_size, 2)))
+    if len(starts) > 1 and starts[-1] == len(indices) - 1:
+        starts.pop()
+    return np.split(indices, starts[1:])
 
 
 def _show(
