@@ -166,6 +166,10 @@ def test_speed_clocks_and_watching_do_not_change_weights(tiny_config, tmp_path):
         ({"space": SpaceConfig(resolutions=[8], depths=[2])}, "space.depths=None (now [2])"),
         ({"space": SpaceConfig("mbv3_small", resolutions=[16])}, "space.name=resnet_small (now mbv3_small)"),
         ({"data": DataConfig("digits", max_train=200, max_test=60, holdout=60)}, "data.max_train=256 (now 200)"),
+        (
+            {"data": DataConfig("digits", max_train=256, max_test=60, holdout=60, resident="false")},
+            "data.resident=auto (now false)",
+        ),
     ],
 )
 def test_a_folder_of_another_run_is_refused_and_stays_as_it_is(tiny_config, tmp_path, changes, words):

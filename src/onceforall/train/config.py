@@ -121,7 +121,7 @@ class FinetuneConfig:
 
 _FREE = frozenset(
     {"name", "run", "checkpoint_minutes", "log_every_steps", "threads", "device", "tensorboard"}
-    | {"data.root", "data.workers", "data.download", "data.resident"}
+    | {"data.root", "data.workers", "data.download"}
     | {"evaluation.every_epochs", "evaluation.images", "evaluation.random_subnets"}
 )
 
