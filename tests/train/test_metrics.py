@@ -1,3 +1,4 @@
+import contextlib
 import json
 import resource
 
@@ -61,15 +62,57 @@ def test_processes_that_do_not_write_write_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_says_how_to_go_on(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"kind": "train"}\n')
-    log = MetricsLog(tmp_path, keep_bytes=100, tensorboard=False)
+@contextlib.contextmanager
+def disk_of(size: int):
+    """Files cannot grow beyond `size` bytes: the kernel refuses to write more, as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30, limits[1]))  # the kernel refuses to write more, as a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
-        with pytest.raises(StorageError, match="run the command again, training continues"):
-            log.write("train", 1, loss=1.0, text="x" * 100)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    log.close()
+
+
+@pytest.mark.parametrize("tensorboard", [False, True])
+def test_a_full_disk_says_how_to_go_on(tmp_path, tensorboard):
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "train"}\n')
+    log = MetricsLog(tmp_path, keep_bytes=100, tensorboard=tensorboard)
+    with disk_of(30):
+        with pytest.raises(StorageError, match="run the command again, training continues"):
+            log.write("train", 1, loss=1.0, text="x" * 100)
+        with pytest.raises(StorageError, match="run the command again, training continues"):
+            log.close()
     assert (tmp_path / "metrics.jsonl").read_text().startswith('{"kind": "train"}\n')
+
+
+def test_a_board_that_does_not_fit_is_one_clear_error_too(tmp_path):
+    log = MetricsLog(tmp_path)
+    for step in range(20):
+        log.write("train", step, loss=1.0)  # an event of the board is longer than a line of metrics
+    (board,) = (tmp_path / "tensorboard").iterdir()
+    with disk_of(board.stat().st_size), pytest.raises(StorageError, match="cannot write the logs in"):
+        log.write("train", 20, loss=1.0)
+    log.close()
+
+
+def test_closing_on_a_full_disk_does_not_hide_an_earlier_error(tmp_path):
+    def diverge():
+        with MetricsLog(tmp_path, tensorboard=False) as log:
+            with pytest.raises(StorageError):
+                log.write("train", 1, loss=1.0, text="x" * 100)
+            raise RuntimeError("diverged")
+
+    with disk_of(30), pytest.raises(RuntimeError, match="diverged"):
+        diverge()
+
+
+def test_steps_that_are_done_again_replace_the_earlier_ones_on_the_board(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for first, loss in ((1, 2.0), (3, 1.0)):
+        with MetricsLog(tmp_path, step=first - 1) as log:
+            for step in range(first, 6):
+                log.write("train", step, loss=loss)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    found = [(event.step, event.value) for event in events.Scalars("train/loss")]
+    assert found == [(1, 2.0), (2, 2.0), (3, 1.0), (4, 1.0), (5, 1.0)]

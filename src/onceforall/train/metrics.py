@@ -1,7 +1,10 @@
 """metrics.jsonl and TensorBoard files of a run."""
 
+import contextlib
 import json
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,41 +33,90 @@ class MetricsLog:
         kept = self.path.read_bytes()[:keep_bytes] if self.path.exists() else b""
         with atomic_path(self.path) as temporary:
             temporary.write_bytes(kept[: kept.rfind(b"\n") + 1])  # after a power cut even an old line may be half there
-        self._file = self.path.open("ab")
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
+        with self._explained():
+            self._file = self.path.open("ab")
+            if tensorboard:
+                self._board = _Board(run / "tensorboard", step)
 
-            self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step or None)
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close the files; an error that is already on its way is not replaced by one about closing."""
+        with contextlib.suppress(StorageError) if kind else contextlib.nullcontext():
+            self.close()
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Append one line. Raises StorageError when the disk is full."""
         if self._file is None:
             return
         line = json.dumps({"kind": kind, "step": step, **values}, allow_nan=False)
-        try:
+        with self._explained():
             self._file.write(line.encode() + b"\n")
             self._file.flush()
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {self.path}: {error.strerror or error}; free some space and run the command again, "
-                "training continues from the newest checkpoint"
-            ) from error
-        if self._board is not None:
-            prefix = f"{kind}/{values['label']}" if "label" in values else kind
-            for name in _SCALARS:
-                if name in values:
-                    self._board.add_scalar(f"{prefix}/{name}", values[name], step)
+            if self._board is not None:
+                prefix = f"{kind}/{values['label']}" if "label" in values else kind
+                self._board.add(step, {f"{prefix}/{name}": values[name] for name in _SCALARS if name in values})
 
     def sync(self) -> int:
-        """Force all lines onto the disk and return their total size in bytes."""
+        """Force all lines onto the disk and return their total size in bytes. Raises StorageError."""
         if self._file is None:
             return 0
-        os.fsync(self._file.fileno())
+        with self._explained():
+            os.fsync(self._file.fileno())
         return self._file.tell()
 
     def close(self) -> None:
-        """Close the files."""
-        if self._file is not None:
-            self._file.close()
-        if self._board is not None:
-            self._board.close()
+        """Close the files. Raises StorageError when the last lines do not fit on the disk."""
+        with self._explained(), contextlib.ExitStack() as files:
+            for file in (self._file, self._board):
+                if file is not None:
+                    files.callback(file.close)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """What the operating system refuses, in one line with the remedy."""
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"cannot write the logs in {self.path.parent}: {error.strerror or error}; free some space and run the "
+                "command again, training continues from the newest checkpoint"
+            ) from error
+
+
+class _Board:
+    """A TensorBoard event file, written at once and here: the usual writer loses errors in a thread of its own.
+
+    Args:
+        folder: of the event files.
+        step: events of earlier files after this step no longer count; 0: there are none.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / f"events.out.tfevents.{time.time_ns() / 1e9:020.9f}.{os.getpid()}").open("wb")
+        self._records = RecordWriter(self._file)
+        self._event(file_version="brain.Event:2")
+        if step:
+            self._event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def add(self, step: int, scalars: dict[str, float]) -> None:
+        """Write numbers by tag."""
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+
+        if scalars:
+            values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+            self._event(step=step, summary=Summary(value=values))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _event(self, **content: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+
+        self._records.write(Event(wall_time=time.time(), **content).SerializeToString())
+        self._file.flush()

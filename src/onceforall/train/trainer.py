@@ -80,7 +80,7 @@ class Trainer:
         """Do all steps that are not done yet."""
         self.restore()
         self.say(self.source.summary)
-        with contextlib.closing(self.metrics), self.progress:
+        with self.metrics, self.progress:
             batches = setup.training_batches(
                 self.config, self.source, self.schedule, self.start, self.device, self.world, self.on_corrupt
             )
