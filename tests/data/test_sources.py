@@ -181,7 +181,11 @@ def test_auto_takes_what_lies_at_the_root(tmp_path, write_photos):
         ({"source": "folder"}, ConfigError, r"needs data\.root=FOLDER"),
         ({"root": "/no/such/folder"}, DataError, r"/no/such/folder does not exist; set data\.root"),
         ({"root": __file__}, DataError, "is a file; set data.root to a folder"),
-        ({"source": "digits", "holdout": 2000}, ConfigError, r"data\.holdout is 2000 for 1438 images; use a fraction below 1"),
+        (
+            {"source": "digits", "holdout": 2000},
+            ConfigError,
+            r"data\.holdout is 2000 for 1438 images; use a fraction below 1",
+        ),
         ({"source": "digits", "holdout": -0.5}, ConfigError, r"data\.holdout is -0\.5"),
         ({"source": "digits", "test_fraction": 1e9}, ConfigError, r"data\.test_fraction is 1e\+09"),
         ({"source": "digits", "seed": -1}, ConfigError, r"data\.seed is -1; use 0 or more"),
