@@ -254,14 +254,18 @@ def test_impossible_settings_are_refused_before_anything_is_written(tiny_config,
     assert not (tmp_path / "run").exists()
 
 
-def test_corrupt_images_are_named_once(tiny_config, tmp_path):
+def test_corrupt_images_are_named_once_a_run(tiny_config, tmp_path):
     from onceforall.train.trainer import Trainer, World
 
-    trainer = Trainer(tiny_config(), tmp_path, World(), QUIET)
-    trainer.restore()
-    trainer.on_corrupt("cat.jpg", "truncated")
-    trainer.on_corrupt("cat.jpg", "truncated")
-    trainer.on_corrupt("dog.jpg", "truncated")
-    trainer.metrics.close()
+    out = io.StringIO()
+    for later in ("dog.jpg", "owl.jpg"):
+        trainer = Trainer(tiny_config(), tmp_path, World(), Console(file=out, width=150))
+        trainer.restore()
+        for name in ("cat.jpg", "cat.jpg", later):
+            trainer.on_corrupt(name, "truncated")
+        trainer.checkpoint(1)
+        trainer.metrics.close()
     corrupt = [line for line in lines(tmp_path) if line["kind"] == "corrupt_image"]
-    assert [line["name"] for line in corrupt] == ["cat.jpg", "dog.jpg"]
+    assert [line["name"] for line in corrupt] == ["cat.jpg", "dog.jpg", "owl.jpg"]
+    assert out.getvalue().count("left out cat.jpg: truncated") == 1
+    assert "left out owl.jpg: truncated (3 images so far)" in out.getvalue()

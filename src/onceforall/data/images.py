@@ -110,6 +110,8 @@ class EncodedImages(ImageSet):
     padding: str = "reflect"
     indices: np.ndarray | None = None
     """Which of `entries` belong to this set; None = all."""
+    named: set[str] = field(default_factory=set)
+    """Images that could not be read and that a person has been told about; shared with subsets."""
     keys: np.ndarray = None  # pyright: ignore[reportAssignmentType]
 
     def subset(self, indices: np.ndarray) -> "EncodedImages":

@@ -16,7 +16,7 @@ from .workers import BatchRequest, DecodedBatch, RandomCrop, decode_ahead
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 OnCorrupt = Callable[[str, str], None]
-"""Called with name and reason of every image that could not be read."""
+"""Called with name and reason whenever an image could not be read; without it, each is logged once."""
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def _train_encoded(
         for step, indices in plan.indices(len(images))
     )
     for step, decoded in zip(plan.steps, decode_ahead(requests, workers), strict=True):
-        batch, labels = _finish(decoded, output, on_corrupt)
+        batch, labels = _finish(images, decoded, output, on_corrupt)
         if augment and augment.cutout:
             cut_out(batch, plan.draws(step, shift=0, flip=False).at(decoded.kept), augment.cutout)
         yield batch, labels
@@ -218,9 +218,10 @@ def _show(
             pixels = images.images[torch.from_numpy(indices).to(images.images.device)]
             yield output.images(pixels, resolution), output.labels(images.labels[indices])
         return
-    requests = (_request(encoded(images), indices, resolution) for indices in pieces)
+    photos = encoded(images)
+    requests = (_request(photos, indices, resolution) for indices in pieces)
     for decoded in decode_ahead(requests, workers):
-        yield _finish(decoded, output, on_corrupt)
+        yield _finish(photos, decoded, output, on_corrupt)
 
 
 def _request(
@@ -241,12 +242,14 @@ def _request(
     )
 
 
-def _finish(decoded: DecodedBatch, output: _Output, on_corrupt: OnCorrupt | None) -> Batch:
+def _finish(images: EncodedImages, decoded: DecodedBatch, output: _Output, on_corrupt: OnCorrupt | None) -> Batch:
     """Report what could not be read; the rest becomes a batch."""
     for image in decoded.corrupt:
-        logger.warning("corrupt image skipped: %s (%s)", image.name, image.reason)
         if on_corrupt:
             on_corrupt(image.name, image.reason)
+        elif image.name not in images.named:
+            logger.warning("corrupt image skipped: %s (%s)", image.name, image.reason)
+        images.named.add(image.name)
     if len(decoded.kept) == 0:
         first = decoded.corrupt[0]
         raise DataError(f"no image of a whole batch can be read, e.g. {first.name} ({first.reason}); check the folder")

@@ -54,6 +54,7 @@ def evaluate_archs(
     seed: int = 0,
     workers: int = 0,
     networks_at_once: int = 32,
+    on_corrupt: Callable[[str, str], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Evaluation]:
     """Evaluate architectures, in the order given.
@@ -68,6 +69,7 @@ def evaluate_archs(
         limit: at most so many images of the part, class-balanced; None: all.
         device: where to compute; None: where the supernet is.
         seed: which calibration images are drawn, and which images `limit` keeps.
+        on_corrupt: told name and reason whenever an image cannot be read; None: each is logged once.
         progress: called with the number of architectures finished so far.
 
     Raises:
@@ -86,6 +88,7 @@ def evaluate_archs(
             "std": source.std,
             "device": chosen,
             "workers": workers,
+            "on_corrupt": on_corrupt,
         }
         common |= {"memory_format": torch.channels_last}
         calibration = list(

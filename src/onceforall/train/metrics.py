@@ -58,6 +58,13 @@ class MetricsLog:
                 prefix = f"{kind}/{values['label']}" if "label" in values else kind
                 self._board.add(step, {f"{prefix}/{name}": values[name] for name in _SCALARS if name in values})
 
+    def lines(self, kind: str) -> list[dict[str, Any]]:
+        """All lines of one kind so far; none in processes that do not write."""
+        if self._file is None:
+            return []
+        found = (json.loads(line) for line in self.path.read_bytes().splitlines())
+        return [line for line in found if line["kind"] == kind]
+
     def sync(self) -> int:
         """Force all lines onto the disk and return their total size in bytes. Raises StorageError."""
         if self._file is None:

@@ -112,7 +112,11 @@ def training_batches(
 
 
 def calibration_images(
-    config: TrainConfig, source: DataSource, resolutions: tuple[int, ...], device: torch.device
+    config: TrainConfig,
+    source: DataSource,
+    resolutions: tuple[int, ...],
+    device: torch.device,
+    on_corrupt: Callable[[str, str], None],
 ) -> Iterator[Tensor]:
     """Training images for batch-norm statistics, shared out equally among resolutions."""
     return chain.from_iterable(
@@ -127,6 +131,7 @@ def calibration_images(
             device=device,
             workers=config.data.workers,
             memory_format=memory_format(config),
+            on_corrupt=on_corrupt,
         )
         for resolution in resolutions
     )

@@ -103,7 +103,8 @@ class Trainer:
         self.say(f"phase {plan.phase.name} begins after step {plan.step:,}")
         self.metrics.write("phase", plan.step, phase=plan.phase.name, event="start")
         self.state.begin_phase(
-            plan, setup.calibration_images(self.config, self.source, self.space.resolutions, self.device)
+            plan,
+            setup.calibration_images(self.config, self.source, self.space.resolutions, self.device, self.on_corrupt),
         )
         self._mark = time.perf_counter()
 
@@ -122,6 +123,7 @@ class Trainer:
                 limit=settings.images,
                 seed=self.config.seed,
                 workers=self.config.data.workers,
+                on_corrupt=self.on_corrupt,
             )
         named: dict[str, Evaluation] = {}
         for part in self.world.gather(dict(zip(mine, measured, strict=True))):
@@ -136,7 +138,8 @@ class Trainer:
 
     def finish(self) -> Supernet:
         """Leave the final weights, calibrated for the largest network, in the run folder."""
-        images = setup.calibration_images(self.config, self.source, self.space.resolutions[-1:], self.device)
+        resolutions = self.space.resolutions[-1:]
+        images = setup.calibration_images(self.config, self.source, resolutions, self.device, self.on_corrupt)
         supernet = self.state.settle(images)
         metadata = setup.description(self.config, self.source, self.schedule)
         self.world.from_main(lambda: supernet.save(self.run / "supernet", metadata))
@@ -160,6 +163,7 @@ class Trainer:
         if start == 0:
             for image in self.source.corrupt:
                 self.metrics.write("corrupt_image", 0, name=image.name, reason=image.reason)
+        self._corrupt = {line["name"] for line in self.metrics.lines("corrupt_image")}
 
     def checkpoint(self, step: int) -> None:
         """Write everything the run needs to go on after `step` completed steps."""
@@ -219,7 +223,7 @@ class Trainer:
         self.metrics.write(kind, plan.step + 1, phase=plan.phase.name, **values, elapsed_s=self.elapsed())
 
     def on_corrupt(self, name: str, reason: str) -> None:
-        """Report an image that cannot be read, once."""
+        """Report an image that cannot be read, once a run."""
         if name not in self._corrupt:
             self._corrupt.add(name)
             self.metrics.write("corrupt_image", 0, name=name, reason=reason)
