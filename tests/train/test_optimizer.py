@@ -8,7 +8,13 @@ from onceforall.elastic.norm import ElasticBatchNorm2d
 from onceforall.errors import ConfigError
 from onceforall.supernets import create_supernet
 from onceforall.train import OptimizerConfig, create_optimizer, parameter_groups
-from onceforall.train.optimizer import forget, load_optimizer_tensors, optimizer_tensors, set_learning_rate
+from onceforall.train.optimizer import (
+    base_learning_rate,
+    forget,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    set_learning_rate,
+)
 
 
 def tiny_network() -> nn.Module:
@@ -94,3 +100,10 @@ def test_momentum_may_be_off():
 def test_unknown_optimisers_are_refused():
     with pytest.raises(ConfigError, match=r"optimizer.name=lion: no such optimiser; there are sgd, adamw"):
         create_optimizer(tiny_network(), OptimizerConfig(name="lion"))
+
+
+def test_every_optimiser_has_a_learning_rate_that_suits_it():
+    assert base_learning_rate(OptimizerConfig("sgd")) == 0.2
+    assert base_learning_rate(OptimizerConfig("adamw")) == 0.001
+    assert base_learning_rate(OptimizerConfig("sgd"), share=0.1) == pytest.approx(0.02)
+    assert base_learning_rate(OptimizerConfig("adamw", base_learning_rate=0.5), share=0.1) == 0.5

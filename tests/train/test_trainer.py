@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from onceforall.data import DataConfig
 from onceforall.errors import ConfigError, RunError, StorageError
 from onceforall.supernets import load_supernet
-from onceforall.train import RecipeConfig, SpaceConfig, evaluate_archs, train
+from onceforall.train import EvaluationConfig, OptimizerConfig, RecipeConfig, SpaceConfig, evaluate_archs, train
 
 QUIET = Console(quiet=True)
 HERE = Path(__file__).parent
@@ -242,6 +242,19 @@ def test_without_hold_out_nothing_is_evaluated(tiny_config, tmp_path):
         ({"epochs": 0}, "epochs=0: must be positive"),
         ({"seed": -3}, "seed=-3: must be 0 or greater"),
         ({"ema_decay": 1.0}, "ema_decay=1.0: must be at least 0 and less than 1"),
+        ({"ema_decay": -0.1}, "ema_decay=-0.1: must be at least 0"),
+        ({"epochs": float("inf")}, "epochs=inf: must be positive"),
+        ({"log_every_steps": 0}, "log_every_steps=0: must be positive"),
+        ({"checkpoint_minutes": -1.0}, "checkpoint_minutes=-1.0: must be 0 or greater"),
+        ({"optimizer": OptimizerConfig(momentum=1.5)}, "optimizer.momentum=1.5: must be at least 0 and less than 1"),
+        ({"optimizer": OptimizerConfig(weight_decay=-1.0)}, "optimizer.weight_decay=-1.0: must be 0 or greater"),
+        ({"optimizer": OptimizerConfig(base_learning_rate=0.0)}, "optimizer.base_learning_rate=0.0: must be positive"),
+        ({"optimizer": OptimizerConfig(clip_gradient_norm=-1.0)}, "clip_gradient_norm=-1.0: must be positive"),
+        ({"optimizer": OptimizerConfig(name="adam")}, "optimizer.name=adam: no such optimiser; there are sgd, adamw"),
+        ({"space": SpaceConfig(dropout=float("nan"))}, "space.dropout=nan: must be at least 0 and less than 1"),
+        ({"evaluation": EvaluationConfig(random_subnets=-1)}, "evaluation.random_subnets=-1: must be 0 or greater"),
+        ({"evaluation": EvaluationConfig(images=0)}, "evaluation.images=0: must be positive"),
+        ({"evaluation": EvaluationConfig(batch_size=0)}, "evaluation.batch_size=0: must be positive"),
         ({"threads": 0}, "threads=0"),
         ({"device": "abacus"}, "device=abacus: no such device"),
         ({"recipe": RecipeConfig(name="x")}, "recipe.name=x"),

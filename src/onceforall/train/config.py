@@ -57,7 +57,9 @@ class OptimizerConfig:
     """How weights follow gradients. The learning rate is base_learning_rate * batch_size / 256, whatever the batch."""
 
     name: str = _setting("sgd", "sgd (Nesterov momentum) or adamw")
-    base_learning_rate: float = _setting(0.2, "peak learning rate at 256 images per step; scaled by batch_size / 256")
+    base_learning_rate: float | None = _setting(
+        None, "peak learning rate at 256 images per step; null: 0.2 for sgd, 0.001 for adamw, fine-tuning a tenth"
+    )
     momentum: float = _setting(0.9, "sgd: momentum, 0 to 1")
     weight_decay: float = _setting(5e-4, "decay of weights and kernel matrices; norms and biases have none")
     clip_gradient_norm: float | None = _setting(None, "largest gradient norm; null: no clipping")
@@ -115,7 +117,7 @@ class FinetuneConfig:
     precision: str = _setting("fp32", "fp32, or bf16 for mixed precision")
     calibration_images: int = _setting(2000, "training images for batch-norm statistics before and after")
     workers: int = _setting(-1, "processes that decode photos; 0 = none, -1 = one per core, at most 8")
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(base_learning_rate=0.02))
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 

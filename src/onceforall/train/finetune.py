@@ -16,7 +16,7 @@ from ..space import Arch, SearchSpace
 from ..supernets import Supernet, build_supernet
 from .config import FinetuneConfig
 from .evaluate import Evaluation, measure_accuracy, part_of
-from .optimizer import create_optimizer, set_learning_rate
+from .optimizer import base_learning_rate, check_optimizer, create_optimizer, set_learning_rate
 from .schedule import Objective, cosine_learning_rate
 from .step import forward, train_step
 
@@ -80,7 +80,7 @@ def _train(
 ) -> None:
     total = max(1, round(config.epochs * steps_per_epoch(len(source.train), config.batch_size)))
     warmup = round(config.learning_rate_warmup * total)
-    peak = config.optimizer.base_learning_rate * config.batch_size / 256
+    peak = base_learning_rate(config.optimizer, share=0.1) * config.batch_size / 256
     distill = "none" if teacher is None else "teacher"
     objective = Objective(distill=distill, kd_ratio=config.kd_ratio, label_smoothing=config.label_smoothing)
     autocast_dtype = torch.bfloat16 if config.precision == "bf16" else None
@@ -202,3 +202,4 @@ def _check(config: FinetuneConfig) -> None:
         raise ConfigError(f"precision={config.precision}: must be fp32 or bf16")
     if config.seed < 0:
         raise ConfigError(f"seed={config.seed}: must be 0 or greater")
+    check_optimizer(config.optimizer)

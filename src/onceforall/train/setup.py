@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
@@ -17,6 +18,7 @@ from ..space import Arch, SearchSpace
 from ..supernets import Supernet, create_supernet
 from .config import TrainConfig, may_change
 from .distributed import World
+from .optimizer import base_learning_rate, check_optimizer
 from .recipes import create_recipe
 from .schedule import Schedule
 
@@ -25,26 +27,33 @@ def check_config(config: TrainConfig, world: World) -> None:
     """Raise ConfigError for values that no part of training would notice by itself."""
     if config.precision not in ("fp32", "bf16"):
         raise ConfigError(f"precision={config.precision}: must be fp32 or bf16")
-    if config.batch_size < 2 or config.batch_size % world.size:
+    if config.batch_size < 2 * world.size or config.batch_size % world.size:
         raise ConfigError(
-            f"batch_size={config.batch_size}: must be at least 2 and a multiple of {world.size} processes"
+            f"batch_size={config.batch_size}: must be {2 * world.size} or more, a multiple of {world.size} processes"
         )
-    for name in ("seed", "checkpoint_minutes"):
-        if getattr(config, name) < 0:
-            raise ConfigError(f"{name}={getattr(config, name)}: must be 0 or greater")
+    evaluation = config.evaluation
+    for name, value in (
+        ("seed", config.seed),
+        ("checkpoint_minutes", config.checkpoint_minutes),
+        ("evaluation.random_subnets", evaluation.random_subnets),
+    ):
+        if not 0 <= value < math.inf:
+            raise ConfigError(f"{name}={value}: must be 0 or greater")
     for name, value in (
         ("epochs", config.epochs),
         ("log_every_steps", config.log_every_steps),
-        ("optimizer.base_learning_rate", config.optimizer.base_learning_rate),
-        ("evaluation.calibration_images", config.evaluation.calibration_images),
-        ("evaluation.batch_size", config.evaluation.batch_size),
-        ("evaluation.every_epochs", config.evaluation.every_epochs),
+        ("evaluation.calibration_images", evaluation.calibration_images),
+        ("evaluation.images", evaluation.images),
+        ("evaluation.batch_size", evaluation.batch_size),
+        ("evaluation.every_epochs", evaluation.every_epochs),
         ("threads", config.threads),
     ):
-        if value is not None and value <= 0:
+        if value is not None and not 0 < value < math.inf:
             raise ConfigError(f"{name}={value}: must be positive")
-    if config.ema_decay is not None and not 0 <= config.ema_decay < 1:
-        raise ConfigError(f"ema_decay={config.ema_decay}: must be at least 0 and less than 1")
+    for name, value in (("ema_decay", config.ema_decay), ("space.dropout", config.space.dropout)):
+        if value is not None and not 0 <= value < 1:
+            raise ConfigError(f"{name}={value}: must be at least 0 and less than 1")
+    check_optimizer(config.optimizer)
 
 
 def build_supernet(config: TrainConfig, source: DataSource, device: torch.device) -> Supernet:
@@ -71,7 +80,7 @@ def build_schedule(config: TrainConfig, source: DataSource, space: SearchSpace) 
         space,
         steps_per_epoch=steps_per_epoch(len(source.train), config.batch_size),
         epochs=config.epochs,
-        base_learning_rate=config.optimizer.base_learning_rate,
+        base_learning_rate=base_learning_rate(config.optimizer),
         batch_size=config.batch_size,
         seed=config.seed,
     )

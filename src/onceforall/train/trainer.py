@@ -22,6 +22,7 @@ from .config import TrainConfig
 from .distributed import World, init_distributed, resolve_device
 from .evaluate import Evaluation, evaluate_archs
 from .metrics import MetricsLog
+from .optimizer import base_learning_rate
 from .progress import TrainingProgress, say
 from .schedule import StepPlan
 from .state import TrainingState
@@ -209,7 +210,7 @@ class Trainer:
         if not math.isfinite(loss):
             raise RunError(
                 f"training diverged before step {plan.step + 1} (loss {loss}); start a new run with a lower "
-                f"optimizer.base_learning_rate than {self.config.optimizer.base_learning_rate:g}"
+                f"optimizer.base_learning_rate than {base_learning_rate(self.config.optimizer):g}"
             )
         numbers = {"loss": loss, "learning_rate": plan.learning_rate, "resolution": plan.resolution}
         self.write(plan, "train", **numbers, images_per_second=round(speed, 1))
