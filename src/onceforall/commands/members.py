@@ -17,12 +17,12 @@ COLUMNS = ("network", "top-1", "latency", "MACs", "parameters", "peak memory", "
 def describe(space: SearchSpace, archs: Sequence[Arch], latency: "LatencyModel | None" = None) -> list[dict[str, Any]]:
     """Name and costs of architectures; accuracy is added by whoever knows it.
 
-    Units: `latency_ms` milliseconds predicted by `latency` (None without a model), `macs`, `params`, `memory_bytes`
-    peak activation bytes in float32 at batch 1.
+    Units: `latency_ms` milliseconds predicted by `latency` (None without a model, or where it was not measured at the
+    resolution), `macs`, `params`, `memory_bytes` peak activation bytes in float32 at batch 1.
     """
     if not archs:
         return []
-    latencies = [None] * len(archs) if latency is None else [float(ms) for ms in latency.predict(list(archs))]
+    latencies = [_latency(arch, latency) for arch in archs]
     costs = zip(
         archs, count_macs(space, archs), count_params(space, archs), peak_memory(space, archs), latencies, strict=True
     )
@@ -40,6 +40,12 @@ def describe(space: SearchSpace, archs: Sequence[Arch], latency: "LatencyModel |
         }
         for arch, macs, params, memory, ms in costs
     ]
+
+
+def _latency(arch: Arch, latency: "LatencyModel | None") -> float | None:
+    if latency is None or arch.resolution not in latency.resolutions:
+        return None
+    return float(latency.predict([arch])[0])
 
 
 def with_accuracy(member: dict[str, Any], evaluation: "Evaluation") -> dict[str, Any]:

@@ -39,7 +39,7 @@ def quickstart(config: QuickstartConfig) -> Path:
         out.print(f"\n[bold]{title}[/bold]  ({time.perf_counter() - started:.0f} s)")
 
     run = config.run
-    step("1/6 train one supernet on 8x8 digits: ofa train experiment=digits")
+    step(f"1/6 train one supernet on 8x8 digits: ofa train experiment=digits run={run}")
     recipe = compose("train", TrainConfig, ["experiment=digits", f"run={run}"])
     train(recipe if config.epochs is None else replace(recipe, epochs=config.epochs))
     step(f"2/6 accuracy of its ends: ofa evaluate run={run} arch=largest,smallest")
@@ -49,12 +49,9 @@ def quickstart(config: QuickstartConfig) -> Path:
     space = Run.open(run).space()
     fastest, slowest = latency.predict([space.smallest, space.largest])
     limit = float(f"{fastest + config.latency_share * (slowest - fastest):.2g}")
-    step(f"4/6 the front and the best within a budget: ofa search run={run} constraint.latency_ms={limit:g}")
-    search(
-        SearchConfig(
-            run=run, constraint=ConstraintConfig(latency_ms=limit), budget=config.budget, calibration_images=500
-        )
-    )
+    command = f"ofa search run={run} constraint.latency_ms={limit:g} budget={config.budget}"
+    step(f"4/6 the front and the best within a budget: {command}")
+    search(SearchConfig(run=run, constraint=ConstraintConfig(latency_ms=limit), budget=config.budget))
     step(f"5/6 files for deployment: ofa export run={run} arch=chosen,largest,smallest")
     export(ExportConfig(run=run, arch="chosen,largest,smallest"))
     step(f"6/6 everything on one page: ofa report run={run}")

@@ -80,7 +80,7 @@ def search(config: SearchConfig) -> "SearchResult":
         raise ConfigError(f"name={name}: a plain file name is needed, such as phone or below-4ms")
     source = run.load_data()
     images = len(part_of(source, "holdout", config.images))
-    labels = LabelStore(run.labels_path, space, run.weights_digest(), images)
+    labels = LabelStore(run.labels_path, space, run.weights_digest(), images, config.calibration_images)
     out = console()
     for note in labels.notes:
         out.print(note)

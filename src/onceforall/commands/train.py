@@ -33,11 +33,8 @@ def train(config: TrainConfig, given: Collection[str] | None = None) -> "Superne
     continues = run.exists()
     if continues:
         config = continued(run, config, given)
-    elif run.folder.is_dir() and any(run.folder.iterdir()):
-        raise RunError(f"{run.folder} holds files but no run (no config.yaml); choose another folder with run=FOLDER")
-    elif run.folder.exists() and not run.folder.is_dir():
-        raise RunError(f"{run.folder} is a file; choose another folder with run=FOLDER")
-    elif is_main_process():
+    elif is_main_process():  # one process looks and writes: the others may already see its half-written config
+        _require_empty(run.folder)
         run.write_config(config)
     out = console()
     if run.is_trained():
@@ -51,6 +48,14 @@ def train(config: TrainConfig, given: Collection[str] | None = None) -> "Superne
         raise
     out.print(f"next: ofa evaluate run={run.folder}   ofa measure run={run.folder}   ofa search run={run.folder}")
     return supernet
+
+
+def _require_empty(folder: Path) -> None:
+    """Raise RunError unless a new run can start in the folder."""
+    if folder.is_dir() and any(folder.iterdir()):
+        raise RunError(f"{folder} holds files but no run (no config.yaml); choose another folder with run=FOLDER")
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; choose another folder with run=FOLDER")
 
 
 def continued(run: Run, config: TrainConfig, given: Collection[str] | None) -> TrainConfig:

@@ -16,36 +16,46 @@ from ..space import Arch, SearchSpace
 
 @dataclass(frozen=True)
 class Label:
-    """A measured accuracy: top-1 in 0..1, its standard error, and the number of images it was measured on."""
+    """A measured accuracy: top-1 in 0..1, its standard error, and how many images measured and calibrated it."""
 
     arch: Arch
     top1: float
     top1_error: float
     images: int
+    calibration_images: int = 0
 
 
 class LabelStore:
     """Labels of one set of weights in a `.jsonl` file that only ever grows.
 
     A torn last line (the process was killed while writing) is dropped and removed from the file; `notes` says so.
-    Labels measured on another number of images than `images` stay in the file but are not used, as they do not compare.
+    Labels measured or calibrated on other numbers of images stay in the file but are not used, as they do not compare.
 
     Args:
         path: the file; None keeps the labels in memory only.
         space: every architecture must belong to it.
         weights: hash of the supernet's weights; lines with another hash are refused.
         images: number of images every label is measured on.
+        calibration_images: number of images batch norm is calibrated on before.
 
     Raises:
         RunError: the file holds labels of other weights or of another space.
         FileFormatError: a line that is not a label (other than a torn last one), or a label that is not a number.
     """
 
-    def __init__(self, path: str | Path | None, space: SearchSpace, weights: str, images: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | Path | None,
+        space: SearchSpace,
+        weights: str,
+        images: int = 0,
+        calibration_images: int = 0,
+    ) -> None:
         self.path = None if path is None else Path(path)
         self.space = space
         self.weights = weights
         self.images = images
+        self.calibration_images = calibration_images
         self.notes: list[str] = []
         self._labels: dict[Arch, Label] = {}
         if self.path is not None and self.path.exists():
@@ -73,7 +83,7 @@ class LabelStore:
             StorageError: the disk is full; labels written before are intact.
         """
         self.space.validate(arch)
-        label = Label(arch, float(top1), float(top1_error), self.images)
+        label = Label(arch, float(top1), float(top1_error), self.images, self.calibration_images)
         _check_numbers(label, "the evaluation")
         if self.path is not None:
             line = {
@@ -81,6 +91,7 @@ class LabelStore:
                 "top1": label.top1,
                 "top1_error": label.top1_error,
                 "images": label.images,
+                "calibration_images": label.calibration_images,
                 "weights": self.weights,
             }
             _append(self.path, json.dumps(line) + "\n")
@@ -93,7 +104,7 @@ class LabelStore:
         if torn:
             self.notes.append(f"dropped a torn last line of {path}; that network is evaluated again")
             write_text(path, whole.decode("utf-8") + "\n" if whole else "")
-        other_images = 0
+        others = 0
         for number, line in enumerate(whole.splitlines(), start=1):
             where = f"line {number} of {path}"
             label, weights = _parse(line, where)
@@ -106,12 +117,15 @@ class LabelStore:
                 self.space.validate(label.arch)
             except InvalidArch as error:
                 raise RunError(f"{where} belongs to another space: {error}; move {path.name} away") from error
-            if label.images == self.images:
+            if (label.images, label.calibration_images) == (self.images, self.calibration_images):
                 self._labels[label.arch] = label
             else:
-                other_images += 1
-        if other_images:
-            self.notes.append(f"{other_images} labels of {path} were not measured on {self.images} images; not used")
+                others += 1
+        if others:
+            self.notes.append(
+                f"{others} labels of {path} were not measured on {self.images} images after calibration on "
+                f"{self.calibration_images}; not used"
+            )
 
 
 def _append(path: Path, line: str) -> None:
@@ -139,7 +153,11 @@ def _parse(line: bytes, where: str) -> tuple[Label, str]:
     try:
         record: dict[str, Any] = json.loads(line)
         label = Label(
-            Arch.from_dict(record["arch"]), float(record["top1"]), float(record["top1_error"]), int(record["images"])
+            Arch.from_dict(record["arch"]),
+            float(record["top1"]),
+            float(record["top1_error"]),
+            int(record["images"]),
+            int(record["calibration_images"]),
         )
         weights = str(record["weights"])
     except (ValueError, KeyError, TypeError) as error:
