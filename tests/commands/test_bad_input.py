@@ -129,14 +129,14 @@ def test_interrupted_training_goes_on(tmp_path, capsys, monkeypatch):
 
     run = Run(tmp_path / "digits")
     words = ["train", f"run={run.folder}", "epochs=1", "evaluation.random_subnets=0", "tensorboard=false"]
-    whole = Trainer.step
+    whole = Trainer.log
 
     def until_the_third(self, plan, *rest):
         if plan.step == 3:
             raise KeyboardInterrupt
         return whole(self, plan, *rest)
 
-    monkeypatch.setattr(Trainer, "step", until_the_third)
+    monkeypatch.setattr(Trainer, "log", until_the_third)
     assert "run again: ofa train" in error(capsys, *words, code=130)
     assert run.exists()
     assert not run.is_trained()
