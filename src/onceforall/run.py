@@ -191,6 +191,12 @@ class Run:
         return [path.stem for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 
+def check_file_name(name: str) -> None:
+    """Raise ConfigError unless a name given by the user names a file inside its folder of the run."""
+    if Path(name).name != name or name.startswith("."):
+        raise ConfigError(f"name={name}: a plain file name is needed, such as phone or below-4ms")
+
+
 def _existing(parent: Path, wanted: str = "") -> str:
     """Which runs a folder holds, nearest name first."""
     names = [path.parent.name for path in parent.glob("*/config.yaml")] if parent.is_dir() else []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, RunError
 from ..files import read_json, write_json
-from ..run import Run
+from ..run import Run, check_file_name
 from ..settings import setting
 from ..space import Arch
 from .arch_argument import MEANING, parse_archs, split_archs
@@ -30,9 +30,9 @@ class ExportConfig:
     format: str = setting("onnx", f"file format: {', '.join(FORMATS)}")
     name: str | None = setting(None, "file name without ending, for one network; null: the network's name")
     finetuned: bool = setting(False, "export the weights that `ofa finetune` left for this network")
-    images: int = setting(256, "test images on which the file is compared with the network it came from")
+    images: int = setting(256, "test images (hold-out without a test part) the file is compared on with its network")
     calibration_images: int = setting(2000, "training images that batch-norm statistics are taken from")
-    batch_size: int = setting(64, "images per batch of calibration")
+    batch_size: int = setting(200, "images per batch of calibration")
     measure: bool = setting(True, "time each file on this machine, one thread, batch 1")
 
 
@@ -50,6 +50,8 @@ def export(config: ExportConfig) -> list[dict[str, Any]]:
         raise ConfigError(f"format={config.format}: use {' or '.join(FORMATS)}")
     run = Run.open(config.run)
     archs = parse_archs(split_archs(config.arch), run.space(), run)
+    if config.name:
+        check_file_name(config.name)
     if config.name and len(archs) > 1:
         raise ConfigError(f"name={config.name}: {len(archs)} networks cannot share one name; leave it out")
     source = run.load_data()
@@ -107,8 +109,7 @@ def _export_one(
 
 def _network(run: Run, arch: Arch, source: "DataSource", config: ExportConfig) -> "nn.Module":
     """The plain network with its final weights and statistics."""
-    from ..data import calibration_batches
-    from ..elastic import calibrate
+    from ..train.evaluate import calibrated_network
 
     if config.finetuned:
         from ..train.finetune import load_finetuned
@@ -119,30 +120,25 @@ def _network(run: Run, arch: Arch, source: "DataSource", config: ExportConfig) -
                 f"{arch.name} has not been fine-tuned; do it with: ofa finetune run={run.folder} arch={arch.name}"
             )
         return load_finetuned(path)[0]
-    network = run.load_supernet().extract(arch)
-    images = calibration_batches(
-        source.train,
-        resolution=arch.resolution,
-        images=config.calibration_images,
+    return calibrated_network(
+        run.load_supernet(),
+        arch,
+        source,
+        calibration_images=config.calibration_images,
         batch_size=config.batch_size,
-        seed=0,
-        mean=source.mean,
-        std=source.std,
-        device="cpu",
         workers=run.read_config().data.workers,
     )
-    calibrate(network, images)
-    return network
 
 
 def _images(source: "DataSource", resolution: int, count: int) -> "torch.Tensor":
-    """The first test images as the network sees them, (n, C, H, W)."""
+    """The first test images, or hold-out images where there is no test part, as the network sees them, (n, C, H, W)."""
     import numpy as np
     import torch
 
     from ..data import eval_batches
 
-    part = source.test.subset(np.arange(min(count, len(source.test))))
+    part = source.test if len(source.test) else source.holdout
+    part = part.subset(np.arange(min(count, len(part))))
     batches = eval_batches(
         part, resolution=resolution, batch_size=len(part), mean=source.mean, std=source.std, device="cpu", workers=0
     )

@@ -4,8 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
-from ..run import Run
+from ..run import Run, check_file_name
 from ..settings import setting
 from .screen import console, milliseconds, percent, table
 
@@ -43,8 +42,7 @@ def measure(config: MeasureConfig) -> "LatencyModel":
 
     run = Run.open(config.run)
     name = config.name or config.device
-    if Path(name).name != name or name.startswith("."):
-        raise ConfigError(f"name={name}: a plain file name is needed, such as laptop or pi4")
+    check_file_name(name)
     out = console()
     path = run.latency_path(name)
     work = path.with_name(f".{name}.parts")

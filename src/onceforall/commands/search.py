@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cost import count_macs, count_params, peak_memory
 from ..errors import ConfigError
 from ..files import write_json
-from ..run import Run
+from ..run import Run, check_file_name
 from ..settings import setting
 from ..space import Arch, SearchSpace
 from . import members
@@ -76,8 +75,7 @@ def search(config: SearchConfig) -> "SearchResult":
     if latency is None and "latency_ms" in {*limits, config.front_cost}:
         run.load_latency("onnxruntime")  # is not there: the error says how to measure it
     name = config.name or "-".join(f"{key}_{limit:g}" for key, limit in limits.items()) or "front"
-    if Path(name).name != name or name.startswith("."):
-        raise ConfigError(f"name={name}: a plain file name is needed, such as phone or below-4ms")
+    check_file_name(name)
     source = run.load_data()
     images = len(part_of(source, "holdout", config.images))
     labels = LabelStore(run.labels_path, space, run.weights_digest(), images, config.calibration_images)

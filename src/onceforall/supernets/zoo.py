@@ -53,12 +53,12 @@ def build_supernet(space: SearchSpace, dropout: float = 0.0) -> Supernet:
 
 def save_supernet(supernet: Supernet, path: str | Path, metadata: dict[str, Any] | None = None) -> None:
     """Write weights and description; the description goes last, so it never names weights that are not there."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights, description = _pair(path)
     tensors = {key: value.detach().cpu().contiguous() for key, value in supernet.state_dict().items()}
     with atomic_path(weights) as temporary:
-        save_file(tensors, temporary)
+        temporary.write_bytes(save(tensors))  # its own writer hides a full disk behind another error
     write_json(description, {"format": FORMAT, "space": supernet.space.to_dict(), **(metadata or {})})
 
 

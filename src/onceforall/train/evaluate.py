@@ -105,6 +105,33 @@ def evaluate_archs(
     return [evaluations[index] for index in range(len(archs))]
 
 
+def calibrated_network(
+    supernet: Supernet,
+    arch: Arch,
+    source: DataSource,
+    *,
+    calibration_images: int = 2000,
+    batch_size: int = 200,
+    seed: int = 0,
+    workers: int = 0,
+) -> nn.Module:
+    """The very network `evaluate_archs` measures with the same arguments, on the supernet's device, in eval mode."""
+    device = next(supernet.parameters()).device
+    images = calibration_batches(
+        source.train,
+        resolution=arch.resolution,
+        images=calibration_images,
+        batch_size=batch_size,
+        seed=seed,
+        mean=source.mean,
+        std=source.std,
+        device=device,
+        workers=workers,
+        memory_format=torch.channels_last,
+    )
+    return _calibrated(supernet, arch, list(images), device)
+
+
 def _calibrated(supernet: Supernet, arch: Arch, calibration: list[Tensor], device: torch.device) -> nn.Module:
     network = supernet.extract(arch).to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     calibrate(network, calibration)
