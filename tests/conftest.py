@@ -57,7 +57,7 @@ def _write_photos(
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_photos() -> Callable[..., Path]:
     """Writes an image folder: `write_photos(root, classes=..., per_class=..., size=(width, height), parts=...)`."""
     return _write_photos
