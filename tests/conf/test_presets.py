@@ -39,7 +39,7 @@ def test_without_words_it_is_the_digits_experiment():
 
 
 def test_words_win_over_the_experiment_and_the_experiment_over_groups():
-    assert config("experiment=photos").space.resolutions == [128, 160]
+    assert config("experiment=photos").space.resolutions == [96, 128]
     assert config("experiment=photos", "space.resolutions=[96]", "epochs=1").space.resolutions == [96]
     assert config("experiment=photos", "space=mbv3_w1.2").space.name == "mbv3_w1.2"
     assert config("experiment=photos", "recipe=progressive_shrinking").recipe.name == "progressive_shrinking"
