@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigError, FileFormatError, RunError
+from .errors import ConfigError, DataError, FileFormatError, RunError
 from .files import read_json, write_text
 
 if TYPE_CHECKING:
@@ -149,7 +149,10 @@ class Run:
         """
         from .data import load_data
 
-        source = load_data(self.read_config().data)
+        try:
+            source = load_data(self.read_config().data)
+        except DataError as error:
+            raise DataError(f"{error}. If they moved: ofa train run={self.folder} data.root=NEW_PLACE") from error
         trained = list(self.description()["classes"])
         if list(source.classes) != trained:
             raise RunError(

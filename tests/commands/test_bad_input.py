@@ -144,3 +144,14 @@ def test_interrupted_training_goes_on(tmp_path, capsys, monkeypatch):
     assert cli.main(["train", f"run={run.folder}"]) == 0
     assert run.is_trained()
     assert run.read_config().epochs == 1
+
+
+def test_images_that_moved_are_found_again(tmp_path, capsys, write_photos):
+    photos = write_photos(tmp_path / "photos", classes=["cat", "dog"], per_class=20, size=(32, 32))
+    run = tmp_path / "run"
+    settings = ["experiment=photos", "space=resnet_small", "space.resolutions=[16]", "epochs=2", "batch_size=8"]
+    assert cli.main(["train", *settings, f"data.root={photos}", f"run={run}", "evaluation.every_epochs=null"]) == 0
+    moved = photos.rename(tmp_path / "elsewhere")
+    assert f"ofa train run={run} data.root=NEW_PLACE" in error(capsys, "evaluate", f"run={run}")
+    assert cli.main(["train", f"run={run}", f"data.root={moved}"]) == 0
+    assert cli.main(["evaluate", f"run={run}", "calibration_images=16"]) == 0

@@ -30,12 +30,15 @@ def train(config: TrainConfig, given: Collection[str] | None = None) -> "Superne
     from ..train import train as train_supernet
 
     run = Run(Path(config.run or DEFAULT_PARENT / config.name))
+    if config.data.root is not None:  # later commands may be typed in another folder
+        config = replace(config, data=replace(config.data, root=str(Path(config.data.root).absolute())))
     continues = run.exists()
     if continues:
         config = continued(run, config, given)
     elif is_main_process():  # one process looks and writes: the others may already see its half-written config
         _require_empty(run.folder)
-        run.write_config(config)
+    if is_main_process():
+        run.write_config(config)  # also when it continues: its images may have moved
     out = console()
     if run.is_trained():
         out.print(f"{run.folder} has been trained already; see {run.supernet_path}.safetensors")
