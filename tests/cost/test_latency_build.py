@@ -156,3 +156,8 @@ def test_this_machine_is_measured(tmp_path: Path) -> None:
     assert model.runtime.startswith("onnxruntime 1.")
     kept = json.loads((tmp_path / "measurements.json").read_text())
     assert all(len(rounds) == 3 for rounds in kept["rounds_ms"].values())
+
+
+def test_a_single_round_cannot_tell_how_well_it_repeats() -> None:
+    with pytest.raises(ConfigError, match="rounds is 1; a latency model needs at least 2"):
+        build_latency_model(SPACE, timing=Timing(rounds=1))

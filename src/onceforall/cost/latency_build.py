@@ -67,6 +67,8 @@ def build_latency_model(
     space = space_of(supernet)
     measured = space if resolutions is None else space.restrict(resolutions=resolutions)
     timing = replace(timing or Timing(), threads=threads, batch=batch)
+    if timing.rounds < 2:
+        raise ConfigError(f"rounds is {timing.rounds}; a latency model needs at least 2, to tell how well it repeats")
     places = list(_places(measured))
     part_tasks = [_part_tasks(place, batch) for place in places]
     fitted, held_back = choose_networks(measured, calibration_networks, validation_networks, seed)
