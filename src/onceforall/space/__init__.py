@@ -2,12 +2,13 @@
 
 from .arch import Arch, Block
 from .families import create_space, list_spaces
-from .layouts import Layout, MobileLayout, ResidualLayout, StageLayout, make_divisible
+from .layouts import BottleneckLayout, Layout, MobileLayout, ResidualLayout, StageLayout, make_divisible
 from .space import SearchSpace, StageChoices
 
 __all__ = [
     "Arch",
     "Block",
+    "BottleneckLayout",
     "Layout",
     "MobileLayout",
     "ResidualLayout",

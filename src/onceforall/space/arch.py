@@ -30,7 +30,7 @@ class Arch:
     Attributes:
         resolution: side of the square input image in pixels.
         stages: per stage the active blocks from first to last; their number is the depth of the stage.
-        width_mults: per stage the multiplier of its output width; empty where the family fixes the widths.
+        width_mults: one multiplier for each width that the family leaves elastic (`Layout.width_names`), else empty.
     """
 
     resolution: int
@@ -102,12 +102,11 @@ class Arch:
         return cls.from_dict(described)
 
     def __str__(self) -> str:
-        """For example `32 px | k3 e1, k3 e0.5 | k3 e0.75 | k3 e1`."""
-        widths = self.width_mults or (None,) * len(self.stages)
+        """For example `32 px | k3 e1, k3 e0.5 | k3 e0.75 | k3 e1`; width multipliers follow the resolution."""
         parts = [f"{self.resolution} px"]
-        for blocks, width in zip(self.stages, widths, strict=True):
-            prefix = "" if width is None else f"w{width:g} "
-            parts.append(prefix + (", ".join(f"k{b.kernel_size} e{b.expand_ratio:g}" for b in blocks) or "-"))
+        if self.width_mults:
+            parts.append("w" + " ".join(f"{width:g}" for width in self.width_mults))
+        parts += [", ".join(f"k{b.kernel_size} e{b.expand_ratio:g}" for b in blocks) or "-" for blocks in self.stages]
         return " | ".join(parts)
 
 

@@ -2,47 +2,74 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..errors import ConfigError
-from .layouts import MobileLayout, ResidualLayout, StageLayout, make_divisible
+from .layouts import BottleneckLayout, MobileLayout, ResidualLayout, StageLayout, make_divisible
 from .space import SearchSpace, StageChoices
 
-_MOBILENET_V3 = re.compile(r"mbv3_w(\d+(?:\.\d+)?)")
+_WITH_WIDTH = re.compile(r"(\w+?)_w(\d+(?:\.\d+)?)")
+_ALIASES = {"compound": "compound_w1.0", "compound_elastic": "compound_elastic_w1.0"}
+_EXPAND_OF_DEPTH = {2: 3, 3: 4, 4: 6}  # CompOFA's "simple" heuristic: deep stages are wide
 
 
 def list_spaces() -> list[str]:
-    """Names that `create_space` takes; any width multiplier is allowed in `mbv3_w<multiplier>`."""
-    return ["mbv3_w1.0", "mbv3_w1.2", "mbv3_small", "resnet_small"]
+    """Names that `create_space` takes; any width multiplier is allowed where a name ends in `_w<multiplier>`."""
+    return [
+        "mbv3_w1.0",
+        "mbv3_w1.2",
+        "proxyless_w1.3",
+        "resnet50",
+        "compound_w1.0",
+        "compound_elastic_w1.0",
+        "mbv3_small",
+        "resnet_small",
+    ]
 
 
 def create_space(name: str, num_classes: int = 1000, in_chans: int = 3, **options: Any) -> SearchSpace:
     """The search space of a family.
 
     Args:
-        name: one of `list_spaces()`, or `mbv3_w<multiplier>` with any multiplier.
+        name: one of `list_spaces()`, with any multiplier after `_w`.
         num_classes: outputs of the classifier.
         in_chans: channels of the input image.
-        options: `resolutions` (any input sizes in pixels), and `kernel_sizes`, `expand_ratios`, `depths` to keep only
-            some values of the family. None means the family's own.
+        options: `resolutions` (any input sizes in pixels); `kernel_sizes`, `expand_ratios`, `depths`, `width_mults` to
+            keep only some values of the family; `compound=True` to tie the expand ratio of every stage to its depth.
+            None means the family's own.
 
     Raises:
         ConfigError: an unknown name or option, or a value the family does not have.
     """
-    if name == "mbv3_small":
-        space = mobilenet_v3_small_images(num_classes, in_chans)
-    elif name == "resnet_small":
-        space = resnet_small_images(num_classes, in_chans)
-    elif match := _MOBILENET_V3.fullmatch(name):
-        space = mobilenet_v3(name, float(match[1]), num_classes, in_chans)
-    else:
-        raise ConfigError(f"no space named {name!r}; there are {', '.join(list_spaces())} and mbv3_w<multiplier>")
-    known = {"resolutions", "kernel_sizes", "expand_ratios", "depths"}
+    space = _family(_ALIASES.get(name, name), num_classes, in_chans)
+    known = {"resolutions", "kernel_sizes", "expand_ratios", "depths", "width_mults", "compound"}
     if unknown := sorted(set(options) - known):
         raise ConfigError(f"unknown option {unknown[0]!r} of space {name}; the options are {', '.join(sorted(known))}")
-    resolutions = options.pop("resolutions", None)
+    resolutions, compound = options.pop("resolutions", None), options.pop("compound", None)
     space = space.restrict(**options)
+    if compound:
+        space = compounded(space)
     return space if resolutions is None else _with_resolutions(space, resolutions)
+
+
+def _family(name: str, num_classes: int, in_chans: int) -> SearchSpace:
+    fixed = {"mbv3_small": mobilenet_v3_small_images, "resnet_small": resnet_small_images, "resnet50": resnet50}
+    if name in fixed:
+        return fixed[name](num_classes, in_chans)
+    match = _WITH_WIDTH.fullmatch(name)
+    families = {
+        "mbv3": mobilenet_v3,
+        "proxyless": proxyless,
+        "compound": compound_fixed_kernels,
+        "compound_elastic": compound_elastic_kernels,
+    }
+    if match is None or match[1] not in families:
+        any_width = ", ".join(f"{family}_w<multiplier>" for family in families)
+        raise ConfigError(f"no space named {name!r}; there are {', '.join(list_spaces())}; any width: {any_width}")
+    if (width_mult := float(match[2])) <= 0:
+        raise ConfigError(f"width multiplier {width_mult} of {name} must be positive")
+    return families[match[1]](name, width_mult, num_classes, in_chans)
 
 
 def _with_resolutions(space: SearchSpace, resolutions: Sequence[int]) -> SearchSpace:
@@ -51,7 +78,22 @@ def _with_resolutions(space: SearchSpace, resolutions: Sequence[int]) -> SearchS
     smallest = 8
     if not sizes or any(int(size) != size or size < smallest for size in sizes):
         raise ConfigError(f"resolutions must be whole numbers of pixels from {smallest} up, not {list(resolutions)}")
-    return SearchSpace(space.name, space.layout, space.stages, tuple(int(size) for size in sizes))
+    return replace(space, resolutions=tuple(int(size) for size in sizes))
+
+
+def compounded(space: SearchSpace) -> SearchSpace:
+    """The networks of a space whose depth implies the expand ratio, stage by stage (CompOFA, Sahni et al., ICLR 2021).
+
+    Stages of depth 2, 3, 4 have ratio 3, 4, 6, or the smallest ratio there is when that is larger. Raises ConfigError
+    for a space of other depths or ratios.
+    """
+    stages = []
+    for choices in space.stages:
+        ratios = tuple(max(_EXPAND_OF_DEPTH.get(d, 0), choices.expand_ratios[0]) for d in choices.depths)
+        if not set(choices.depths) <= set(_EXPAND_OF_DEPTH) or not set(ratios) <= set(choices.expand_ratios):
+            raise ConfigError(f"compound=True needs depths 2, 3, 4 and ratios 3, 4, 6; space {space.name} has others")
+        stages.append(replace(choices, expand_of_depth=ratios))
+    return replace(space, stages=tuple(stages))
 
 
 def mobilenet_v3(name: str, width_mult: float, num_classes: int, in_chans: int) -> SearchSpace:
@@ -60,8 +102,6 @@ def mobilenet_v3(name: str, width_mult: float, num_classes: int, in_chans: int) 
     Kernel sizes 3, 5, 7 and expand ratios 3, 4, 6 per block, depths 2, 3, 4 in each of five stages; images of
     128 to 224 px in steps of 4.
     """
-    if width_mult <= 0:
-        raise ConfigError(f"width multiplier {width_mult} of {name} must be positive")
     stem, first, *widths, expand, mix = (
         make_divisible(base * width_mult) for base in (16, 16, 24, 40, 80, 112, 160, 960, 1280)
     )
@@ -84,6 +124,77 @@ def mobilenet_v3(name: str, width_mult: float, num_classes: int, in_chans: int) 
         mix_width=mix,
     )
     return SearchSpace(name, layout, (StageChoices((3, 5, 7), (3, 4, 6), (2, 3, 4)),) * 5, tuple(range(128, 225, 4)))
+
+
+def compound_elastic_kernels(name: str, width_mult: float, num_classes: int, in_chans: int) -> SearchSpace:
+    """CompOFA with elastic kernels: depth implies the expand ratio, and smaller kernels need no matrices."""
+    space = compounded(mobilenet_v3(name, width_mult, num_classes, in_chans))
+    assert isinstance(space.layout, MobileLayout)
+    return replace(space, layout=replace(space.layout, kernel_transforms=False))
+
+
+def compound_fixed_kernels(name: str, width_mult: float, num_classes: int, in_chans: int) -> SearchSpace:
+    """CompOFA: 243 networks per resolution; kernels 3, 5, 3, 3, 5 by stage are the plain centre of stored 7x7 ones."""
+    space = compound_elastic_kernels(name, width_mult, num_classes, in_chans)
+    kernels = (3, 5, 3, 3, 5)
+    stages = tuple(replace(c, kernel_sizes=(kernel,)) for c, kernel in zip(space.stages, kernels, strict=True))
+    return replace(space, stages=stages)
+
+
+def proxyless(name: str, width_mult: float, num_classes: int, in_chans: int) -> SearchSpace:
+    """The Once-for-All ProxylessNAS space: inverted bottlenecks with relu6 and no squeeze-excite in six stages.
+
+    Kernel sizes 3, 5, 7 and expand ratios 3, 4, 6 per block; depths 2, 3, 4 in five stages, the sixth has one block.
+    """
+    stem, first, *widths, mix = (make_divisible(base * width_mult) for base in (32, 16, 24, 40, 80, 96, 192, 320, 1280))
+    strides, depths = (2, 2, 2, 1, 2, 1), (4, 4, 4, 4, 4, 1)
+    layout = MobileLayout(
+        in_chans=in_chans,
+        num_classes=num_classes,
+        stem_width=stem,
+        stem_stride=2,
+        stages=tuple(
+            StageLayout(width, stride, depth, "relu6")
+            for width, stride, depth in zip(widths, strides, depths, strict=True)
+        ),
+        kernel_sizes=(3, 5, 7),
+        expand_ratios=(3, 4, 6),
+        bn_eps=1e-3,
+        first_width=first,
+        stem_activation="relu6",
+        first_activation="relu6",
+        expand_width=mix,
+        mix_width=0,
+        head_activation="relu6",
+        first_shortcut=False,
+    )
+    stages = tuple(StageChoices((3, 5, 7), (3, 4, 6), (2, 3, 4) if depth == 4 else (1,)) for depth in depths)
+    return SearchSpace(name, layout, stages, tuple(range(128, 225, 4)))
+
+
+def resnet50(num_classes: int, in_chans: int) -> SearchSpace:
+    """The Once-for-All ResNet-50-D space: elastic depth, expand ratio and widths, and a stem block that can be skipped.
+
+    Stages of 2 to 4, 2 to 4, 4 to 6 and 2 to 4 bottlenecks with ratios 0.2, 0.25, 0.35 of their output width; six
+    width multipliers 0.65, 0.8, 1 (`Arch.width_mults`: stem middle, stem, four stages). The first two multipliers of
+    the stem's middle give the same 24 channels, so such pairs of architectures are the same network.
+    """
+    ratios, mults = (0.2, 0.25, 0.35), (0.65, 0.8, 1)
+    stem_block = StageLayout(32, 1, 1)
+    bottlenecks = zip((256, 512, 1024, 2048), (1, 2, 2, 2), (4, 4, 6, 4), strict=True)
+    layout = BottleneckLayout(
+        in_chans=in_chans,
+        num_classes=num_classes,
+        stem_width=64,
+        stem_stride=2,
+        stages=(stem_block, *(StageLayout(width, stride, depth) for width, stride, depth in bottlenecks)),
+        kernel_sizes=(3,),
+        expand_ratios=ratios,
+        width_mults=mults,
+    )
+    stages = [StageChoices((3,), (1,), (0, 1))]
+    stages += [StageChoices((3,), ratios, tuple(range(s.max_depth - 2, s.max_depth + 1))) for s in layout.stages[1:]]
+    return SearchSpace("resnet50", layout, tuple(stages), tuple(range(128, 257, 16)), (mults,) * 6)
 
 
 def mobilenet_v3_small_images(num_classes: int, in_chans: int) -> SearchSpace:

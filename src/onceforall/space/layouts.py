@@ -1,6 +1,7 @@
 """What a family fixes: widths, strides, activations. Enough to count or build any of its networks."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -41,6 +42,7 @@ class _Layout:
     bn_eps: float = 1e-5
 
     kind: ClassVar[str]
+    width_names: ClassVar[tuple[str, ...]] = ()  # the widths that an architecture gives multipliers for
 
     def to_dict(self) -> dict[str, Any]:
         """The layout as plain values, ready for JSON."""
@@ -49,12 +51,14 @@ class _Layout:
 
 @dataclass(frozen=True)
 class MobileLayout(_Layout):
-    """MobileNetV3: stem, one fixed block, stages of inverted bottlenecks, 1x1 expansion, pooling, 1x1 mix, classifier.
+    """Stem, one fixed block, stages of inverted bottlenecks, 1x1 expansion, pooling, 1x1 mix, classifier.
 
     Attributes:
         first_width: width of the fixed first block (3x3 depth-wise, no expansion).
+        first_shortcut: whether that block adds its input where the widths agree.
         expand_width: width of the last 1x1 convolution before pooling.
-        mix_width: width of the 1x1 convolution after pooling (no batch norm, no bias).
+        mix_width: width of the 1x1 convolution after pooling (no batch norm, no bias); 0: there is none.
+        kernel_transforms: smaller kernels go through learned matrices; otherwise they are the centre of the largest.
     """
 
     first_width: int = 16
@@ -63,6 +67,8 @@ class MobileLayout(_Layout):
     expand_width: int = 960
     mix_width: int = 1280
     head_activation: str = "hard_swish"
+    first_shortcut: bool = True
+    kernel_transforms: bool = True
 
     kind: ClassVar[str] = "mobile"
 
@@ -99,17 +105,46 @@ class ResidualLayout(_Layout):
         return make_divisible(self.stages[stage].width * expand_ratio)
 
 
-Layout = MobileLayout | ResidualLayout
+@dataclass(frozen=True)
+class BottleneckLayout(_Layout):
+    """ResNet-D of elastic widths: a stem of two or three 3x3 convolutions, max pooling, stages of bottlenecks.
+
+    `stages[0]` is the residual block inside the stem, which depth 0 leaves out; its width is the stem's middle one.
+    `stem_width` and the widths of the stages are those of multiplier 1. `width_mults` are all multipliers the weights
+    serve, ascending.
+    """
+
+    width_mults: tuple[float, ...] = (1,)
+
+    kind: ClassVar[str] = "bottleneck"
+    width_names: ClassVar[tuple[str, ...]] = ("stem_middle", "stem", "stage2", "stage3", "stage4", "stage5")
+
+    def widths(self, width_mults: Sequence[float]) -> tuple[int, ...]:
+        """Channels of the stem's middle, the stem, and the four stages, for one multiplier each."""
+        middle, *others = width_mults
+        bases = (self.stem_width, *(stage.width for stage in self.stages[1:]))
+        inner = make_divisible(make_divisible(self.stem_width * middle) // 2)
+        return (inner, *(make_divisible(base * mult) for base, mult in zip(bases, others, strict=True)))
+
+    @staticmethod
+    def middle_width(out_width: int, expand_ratio: float) -> int:
+        """Channels of the 3x3 convolution of a bottleneck with `out_width` output channels."""
+        return make_divisible(round(out_width * expand_ratio))
+
+
+Layout = MobileLayout | ResidualLayout | BottleneckLayout
 
 
 def layout_from_dict(described: dict[str, Any]) -> Layout:
     """The inverse of `Layout.to_dict`. Raises ValueError for an unknown kind, TypeError for unknown fields."""
     fields = dict(described)
     kind = fields.pop("kind", None)
-    classes: dict[str | None, type[Layout]] = {cls.kind: cls for cls in (MobileLayout, ResidualLayout)}
+    classes: dict[str | None, type[Layout]] = {
+        cls.kind: cls for cls in (MobileLayout, ResidualLayout, BottleneckLayout)
+    }
     if kind not in classes:
         raise ValueError(f"unknown layout kind {kind!r}; known: {sorted(map(str, classes))}")
     fields["stages"] = tuple(StageLayout(**stage) for stage in fields["stages"])
-    for name in ("kernel_sizes", "expand_ratios"):
+    for name in {"kernel_sizes", "expand_ratios", "width_mults"} & set(fields):
         fields[name] = tuple(fields[name])
     return classes[kind](**fields)
