@@ -11,7 +11,7 @@ from onceforall.interop.official import arch_from_dict, to_official
 
 from .official import golden, relative_error, rule, rule_supernet
 
-SPACES = ["mbv3_w1.0", "mbv3_w1.2"]
+SPACES = ["mbv3_w1.0", "mbv3_w1.2", "proxyless_w1.3", "resnet50"]
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -72,6 +72,7 @@ def test_calibration_equals_official(shared, space):
         with torch.no_grad():
             logits = subnet(rule(shared).inp(size).double())
         assert relative_error(logits, case["f64"]) < 1e-9
-        statistics = subnet.bn1.running_var[:4].numpy()
-        expected = case["probe"]["first_conv.bn.running_var"]
-        np.testing.assert_allclose(statistics, [float(v) for v in expected["first4"]], rtol=1e-9)
+        norms = [layer for layer in subnet.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+        name = next(key for key in case["probe"] if key.startswith(("first_conv.bn.running_var", "input_stem.0.")))
+        expected = [float(value) for value in case["probe"][name]["first4"]]
+        np.testing.assert_allclose(getattr(norms[0], name.split(".")[-1])[:4].numpy(), expected, rtol=1e-9)

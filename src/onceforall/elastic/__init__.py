@@ -1,16 +1,18 @@
 """How a choice changes a layer."""
 
-from .blocks import ElasticMBConv, ElasticResidual
+from .blocks import ElasticBottleneck, ElasticMBConv, ElasticResidual
 from .functional import shrink_kernel, slice_conv
-from .importance import sort_mbconv, sort_residual, sorted_order
+from .importance import sort_bottleneck, sort_mbconv, sort_residual, sorted_order
 from .initialise import initialise_he_fout
-from .layers import ElasticConv2d, ElasticDepthwiseConv2d, ElasticSqueezeExcite
+from .layers import ElasticConv2d, ElasticDepthwiseConv2d, ElasticLinear, ElasticSqueezeExcite
 from .norm import ElasticBatchNorm2d, calibrate
 
 __all__ = [
     "ElasticBatchNorm2d",
+    "ElasticBottleneck",
     "ElasticConv2d",
     "ElasticDepthwiseConv2d",
+    "ElasticLinear",
     "ElasticMBConv",
     "ElasticResidual",
     "ElasticSqueezeExcite",
@@ -18,6 +20,7 @@ __all__ = [
     "initialise_he_fout",
     "shrink_kernel",
     "slice_conv",
+    "sort_bottleneck",
     "sort_mbconv",
     "sort_residual",
     "sorted_order",

@@ -26,6 +26,7 @@ class ElasticMBConv(nn.Module):
         activation: str,
         squeeze_excite: bool,
         bn_eps: float,
+        kernel_transforms: bool = True,
     ) -> None:
         super().__init__()
         self.out_width = out_width
@@ -33,7 +34,7 @@ class ElasticMBConv(nn.Module):
         self.activation = ACTIVATIONS[activation]
         self.expand = ElasticConv2d(in_width, middle_width)
         self.expand_bn = ElasticBatchNorm2d(middle_width, eps=bn_eps)
-        self.depthwise = ElasticDepthwiseConv2d(middle_width, kernel_sizes, stride)
+        self.depthwise = ElasticDepthwiseConv2d(middle_width, kernel_sizes, stride, kernel_transforms)
         self.depthwise_bn = ElasticBatchNorm2d(middle_width, eps=bn_eps)
         self.squeeze_excite = ElasticSqueezeExcite(middle_width) if squeeze_excite else None
         self.project = ElasticConv2d(middle_width, out_width)
@@ -71,3 +72,34 @@ class ElasticResidual(nn.Module):
         y = F.relu(self.bn1(self.conv1(x_NCHW, middle_width)))
         y = self.bn2(self.conv2(y, self.out_width))
         return F.relu(y + (x_NCHW if self.shortcut is None else self.shortcut(x_NCHW)))
+
+
+class ElasticBottleneck(nn.Module):
+    """1x1, 3x3 (with the stride), 1x1 convolution, all of elastic width; relu after the sum with the shortcut.
+
+    `forward(x, middle_width, out_width)` reads the input width from x. The first block of a stage has a projection as
+    shortcut, behind an average pooling when it strides (ResNet-D, He et al., CVPR 2019); others the identity.
+    """
+
+    def __init__(
+        self, in_width: int, middle_width: int, out_width: int, stride: int, project: bool, bn_eps: float
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv1 = ElasticConv2d(in_width, middle_width)
+        self.bn1 = ElasticBatchNorm2d(middle_width, eps=bn_eps)
+        self.conv2 = ElasticConv2d(middle_width, middle_width, 3, stride)
+        self.bn2 = ElasticBatchNorm2d(middle_width, eps=bn_eps)
+        self.conv3 = ElasticConv2d(middle_width, out_width)
+        self.bn3 = ElasticBatchNorm2d(out_width, eps=bn_eps)
+        self.shortcut = ElasticConv2d(in_width, out_width) if project else None
+        self.shortcut_bn = ElasticBatchNorm2d(out_width, eps=bn_eps) if project else None
+
+    def forward(self, x_NCHW: Tensor, middle_width: int, out_width: int) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x_NCHW, middle_width)))
+        y = F.relu(self.bn2(self.conv2(y, middle_width)))
+        y = self.bn3(self.conv3(y, out_width))
+        if self.shortcut is None or self.shortcut_bn is None:
+            return F.relu(y + x_NCHW)
+        x = F.avg_pool2d(x_NCHW, self.stride, self.stride, ceil_mode=True) if self.stride > 1 else x_NCHW
+        return F.relu(y + self.shortcut_bn(self.shortcut(x, out_width)))

@@ -33,7 +33,7 @@ def shrink_kernel(
     Args:
         weight: (channels, 1, k, k) with k the last of `kernel_sizes`.
         kernel_sizes: all sizes, ascending.
-        transforms: per step a (s*s, s*s) matrix, keyed by `kernel_transform_name`.
+        transforms: per step a (s*s, s*s) matrix, keyed by `kernel_transform_name`; a step without one only crops.
 
     Returns:
         (channels, 1, kernel_size, kernel_size).
@@ -42,7 +42,8 @@ def shrink_kernel(
         if larger <= kernel_size:
             break
         border = (larger - smaller) // 2
-        centre = weight[:, :, border : border + smaller, border : border + smaller]
-        matrix = transforms[kernel_transform_name(larger, smaller)]
-        weight = F.linear(centre.flatten(1), matrix).view(-1, 1, smaller, smaller)
+        weight = weight[:, :, border : border + smaller, border : border + smaller]
+        matrix = transforms.get(kernel_transform_name(larger, smaller))
+        if matrix is not None:
+            weight = F.linear(weight.flatten(1), matrix).view(-1, 1, smaller, smaller)
     return weight

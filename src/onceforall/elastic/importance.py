@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .blocks import ElasticMBConv, ElasticResidual
+from .blocks import ElasticBottleneck, ElasticMBConv, ElasticResidual
 from .norm import ElasticBatchNorm2d
 
 
@@ -69,6 +69,19 @@ def sort_mbconv(block: ElasticMBConv, boundaries: Sequence[int] = ()) -> None:
 @torch.no_grad()
 def sort_residual(block: ElasticResidual, boundaries: Sequence[int] = ()) -> None:
     """Sort the middle channels of a residual block by what its second convolution reads."""
+    order = sorted_order(_input_importance(block.conv2.weight), boundaries)
+    _permute(block.conv2.weight, order, dim=1)
+    _permute_norm(block.bn1, order)
+    _permute(block.conv1.weight, order)
+
+
+@torch.no_grad()
+def sort_bottleneck(block: ElasticBottleneck, boundaries: Sequence[int] = ()) -> None:
+    """Sort what the third convolution of a bottleneck reads, then what the second reads; outer widths stay."""
+    order = sorted_order(_input_importance(block.conv3.weight), boundaries)
+    _permute(block.conv3.weight, order, dim=1)
+    _permute_norm(block.bn2, order)
+    _permute(block.conv2.weight, order)
     order = sorted_order(_input_importance(block.conv2.weight), boundaries)
     _permute(block.conv2.weight, order, dim=1)
     _permute_norm(block.bn1, order)

@@ -30,17 +30,21 @@ class ElasticConv2d(nn.Module):
 
 
 class ElasticDepthwiseConv2d(nn.Module):
-    """A depth-wise convolution of elastic kernel size; smaller kernels are learned functions of the largest."""
+    """A depth-wise convolution of elastic kernel size.
 
-    def __init__(self, channels: int, kernel_sizes: tuple[int, ...], stride: int = 1) -> None:
+    Smaller kernels are learned functions of the largest, or without `transforms` its plain centre.
+    """
+
+    def __init__(self, channels: int, kernel_sizes: tuple[int, ...], stride: int = 1, transforms: bool = True) -> None:
         super().__init__()
         self.kernel_sizes = kernel_sizes
         self.stride = stride
         self.weight = nn.Parameter(torch.empty(channels, 1, kernel_sizes[-1], kernel_sizes[-1]))
+        steps = zip(kernel_sizes[1:], kernel_sizes[:-1], strict=True) if transforms else ()
         self.transforms = nn.ParameterDict(
             {
                 kernel_transform_name(larger, smaller): nn.Parameter(torch.eye(smaller * smaller))
-                for larger, smaller in zip(kernel_sizes[1:], kernel_sizes[:-1], strict=True)
+                for larger, smaller in steps
             }
         )
 
@@ -53,6 +57,13 @@ class ElasticDepthwiseConv2d(nn.Module):
         channels = x_NCHW.shape[1]
         weight = self.active_weight(channels, kernel_size)
         return F.conv2d(x_NCHW, weight, stride=self.stride, padding=kernel_size // 2, groups=channels)
+
+
+class ElasticLinear(nn.Linear):
+    """A linear layer that reads as many of its inputs as x has; the outputs are all there."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight[:, : input.shape[-1]], self.bias)
 
 
 class ElasticSqueezeExcite(nn.Module):

@@ -55,7 +55,7 @@ class MobileLayout(_Layout):
 
     Attributes:
         first_width: width of the fixed first block (3x3 depth-wise, no expansion).
-        first_shortcut: whether that block adds its input where the widths agree.
+        first_shortcut: whether that block adds its input where the widths agree; see `has_first_shortcut`.
         expand_width: width of the last 1x1 convolution before pooling.
         mix_width: width of the 1x1 convolution after pooling (no batch norm, no bias); 0: there is none.
         kernel_transforms: smaller kernels go through learned matrices; otherwise they are the centre of the largest.
@@ -81,6 +81,11 @@ class MobileLayout(_Layout):
     def middle_width(self, stage: int, block: int, expand_ratio: float) -> int:
         """Channels between the expansion and the projection of a block."""
         return make_divisible(round(self.in_width(stage, block) * expand_ratio))
+
+    @property
+    def has_first_shortcut(self) -> bool:
+        """Whether the fixed first block adds its input."""
+        return self.first_shortcut and self.first_width == self.stem_width
 
     @staticmethod
     def squeeze_width(middle_width: int) -> int:

@@ -1,4 +1,4 @@
-"""The MobileNetV3 supernet; its sub-networks are timm's MobileNetV3."""
+"""The MobileNetV3 and ProxylessNAS supernets; their sub-networks are timm's MobileNetV3 and EfficientNet."""
 
 from functools import partial
 from typing import Any, cast
@@ -10,23 +10,23 @@ from torch import Tensor, nn
 from ..elastic import ElasticMBConv
 from ..elastic.blocks import ACTIVATIONS
 from ..elastic.importance import sort_mbconv
-from ..space import Arch, MobileLayout, SearchSpace
+from ..space import Arch, MobileLayout, SearchSpace, make_divisible
 from .base import Supernet, copy_conv, copy_norm
 
-_TIMM_ACTIVATION = {"relu": "re", "hard_swish": "hs"}
+_TIMM_ACTIVATION = {"relu": "re", "relu6": "r6", "hard_swish": "hs"}
 
 
 class FixedBlock(nn.Module):
-    """The first block: depth-wise 3x3 and projection without expansion, identity shortcut when widths agree."""
+    """The first block: depth-wise 3x3 and projection without expansion, with or without identity shortcut."""
 
-    def __init__(self, in_width: int, out_width: int, activation: str, bn_eps: float) -> None:
+    def __init__(self, in_width: int, out_width: int, activation: str, bn_eps: float, shortcut: bool) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[activation]
         self.depthwise = nn.Conv2d(in_width, in_width, 3, padding=1, groups=in_width, bias=False)
         self.depthwise_bn = nn.BatchNorm2d(in_width, eps=bn_eps)
         self.project = nn.Conv2d(in_width, out_width, 1, bias=False)
         self.project_bn = nn.BatchNorm2d(out_width, eps=bn_eps)
-        self.shortcut = in_width == out_width
+        self.shortcut = shortcut
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         y = self.activation(self.depthwise_bn(self.depthwise(x_NCHW)))
@@ -35,9 +35,10 @@ class FixedBlock(nn.Module):
 
 
 class MobileSupernet(Supernet):
-    """Once-for-All MobileNetV3: elastic kernel size, expand ratio, depth and resolution (Cai et al., ICLR 2020).
+    """Once-for-All mobile networks: elastic kernel size, expand ratio, depth and resolution (Cai et al., ICLR 2020).
 
-    `dropout` is the rate before the classifier; extracted networks carry it too.
+    With a mix layer behind the pooling the networks are MobileNetV3, without one ProxylessNAS. `dropout` is the rate
+    before the classifier; extracted networks carry it too.
     """
 
     def __init__(self, space: SearchSpace, dropout: float = 0.0) -> None:
@@ -48,15 +49,17 @@ class MobileSupernet(Supernet):
         self.dropout = dropout
         self.stem = nn.Conv2d(layout.in_chans, layout.stem_width, 3, layout.stem_stride, padding=1, bias=False)
         self.stem_bn = nn.BatchNorm2d(layout.stem_width, eps=layout.bn_eps)
-        self.first = FixedBlock(layout.stem_width, layout.first_width, layout.first_activation, layout.bn_eps)
+        self.first = FixedBlock(
+            layout.stem_width, layout.first_width, layout.first_activation, layout.bn_eps, layout.has_first_shortcut
+        )
         self.stages = nn.ModuleList(
             nn.ModuleList(self._build_block(stage, block) for block in range(stage_layout.max_depth))
             for stage, stage_layout in enumerate(layout.stages)
         )
         self.expand = nn.Conv2d(layout.stages[-1].width, layout.expand_width, 1, bias=False)
         self.expand_bn = nn.BatchNorm2d(layout.expand_width, eps=layout.bn_eps)
-        self.mix = nn.Conv2d(layout.expand_width, layout.mix_width, 1, bias=False)
-        self.classifier = nn.Linear(layout.mix_width, layout.num_classes)
+        self.mix = nn.Conv2d(layout.expand_width, layout.mix_width, 1, bias=False) if layout.mix_width else None
+        self.classifier = nn.Linear(layout.mix_width or layout.expand_width, layout.num_classes)
         self.reset_parameters()
 
     def _build_block(self, stage: int, block: int) -> ElasticMBConv:
@@ -70,6 +73,7 @@ class MobileSupernet(Supernet):
             activation=stage_layout.activation,
             squeeze_excite=stage_layout.squeeze_excite,
             bn_eps=self.layout.bn_eps,
+            kernel_transforms=self.layout.kernel_transforms,
         )
 
     def block(self, stage: int, block: int) -> ElasticMBConv:
@@ -85,8 +89,8 @@ class MobileSupernet(Supernet):
                 middle = self.layout.middle_width(stage, block, choice.expand_ratio)
                 x = self.block(stage, block)(x, choice.kernel_size, middle)
         head = ACTIVATIONS[self.layout.head_activation]
-        x = head(self.expand_bn(self.expand(x)))
-        x = head(self.mix(x.mean((2, 3), keepdim=True))).flatten(1)
+        x = head(self.expand_bn(self.expand(x))).mean((2, 3), keepdim=True)
+        x = (x if self.mix is None else head(self.mix(x))).flatten(1)
         return self.classifier(F.dropout(x, self.dropout, self.training))
 
     def sort_channels(self, phase: int = 0) -> None:
@@ -96,7 +100,7 @@ class MobileSupernet(Supernet):
                 sort_mbconv(self.block(stage, block), self.group_boundaries(widths, phase))
 
     def extract(self, arch: Arch) -> nn.Module:
-        """A timm `MobileNetV3` in eval mode with copies of the weights. Raises InvalidArch."""
+        """A timm `MobileNetV3` or `EfficientNet` in eval mode with copies of the weights. Raises InvalidArch."""
         self.space.validate(arch, any_resolution=True)
         with torch.device("meta"):
             network = build_timm_mobilenet(self.layout, arch, self.dropout)
@@ -111,10 +115,14 @@ class MobileSupernet(Supernet):
             for block, choice in enumerate(choices):
                 target = network.blocks[1 + stage][block]
                 self._copy_block(target, self.block(stage, block), choice.kernel_size)
-        last = network.blocks[-1][0]
-        copy_conv(last.conv, self.expand.weight)
-        copy_norm(last.bn1, self.expand_bn)
-        copy_conv(network.conv_head, self.mix.weight)
+        if self.mix is None:
+            copy_conv(network.conv_head, self.expand.weight)
+            copy_norm(network.bn2, self.expand_bn)
+        else:
+            last = network.blocks[-1][0]
+            copy_conv(last.conv, self.expand.weight)
+            copy_norm(last.bn1, self.expand_bn)
+            copy_conv(network.conv_head, self.mix.weight)
         copy_conv(network.classifier, self.classifier.weight, self.classifier.bias)
         return network.eval()
 
@@ -137,18 +145,18 @@ class MobileSupernet(Supernet):
 
 
 def build_timm_mobilenet(layout: MobileLayout, arch: Arch, dropout: float = 0.0) -> Any:
-    """timm's MobileNetV3 of an architecture, with fresh weights.
+    """timm's MobileNetV3 of an architecture, or its EfficientNet where nothing follows the pooling; fresh weights.
 
     timm has no argument for a stem that keeps the resolution, so its stride is set afterwards; `feature_info` of such
     small-image networks therefore reports twice the true reduction.
     """
     from timm.models._efficientnet_blocks import SqueezeExcite
     from timm.models._efficientnet_builder import decode_arch_def
+    from timm.models.efficientnet import EfficientNet
     from timm.models.mobilenetv3 import MobileNetV3
 
-    from ..space import make_divisible
-
-    blocks = [[f"ds_r1_k3_s1_e1_c{layout.first_width}_n{_TIMM_ACTIVATION[layout.first_activation]}"]]
+    skip = "" if layout.first_shortcut else "_noskip"
+    blocks = [[f"ds_r1_k3_s1_e1_c{layout.first_width}_n{_TIMM_ACTIVATION[layout.first_activation]}{skip}"]]
     for stage, choices in enumerate(arch.stages):
         stage_layout = layout.stages[stage]
         lines = []
@@ -160,24 +168,31 @@ def build_timm_mobilenet(layout: MobileLayout, arch: Arch, dropout: float = 0.0)
                 f"{squeeze}_n{_TIMM_ACTIVATION[stage_layout.activation]}"
             )
         blocks.append(lines)
-    blocks.append([f"cn_r1_k1_s1_c{layout.expand_width}_n{_TIMM_ACTIVATION[layout.head_activation]}"])
-    network: Any = MobileNetV3(
-        decode_arch_def(blocks),
-        num_classes=layout.num_classes,
-        in_chans=layout.in_chans,
-        stem_size=layout.stem_width,
-        fix_stem=True,
-        num_features=layout.mix_width,
-        head_bias=False,
-        act_layer=nn.Hardswish,
-        norm_layer=partial(nn.BatchNorm2d, eps=layout.bn_eps),
-        se_layer=partial(
-            SqueezeExcite,
-            gate_layer="hard_sigmoid",
-            force_act_layer=nn.ReLU,
-            rd_round_fn=make_divisible,
-        ),
-        drop_rate=dropout,
-    )
+    common: dict[str, Any] = {
+        "num_classes": layout.num_classes,
+        "in_chans": layout.in_chans,
+        "stem_size": layout.stem_width,
+        "fix_stem": True,
+        "norm_layer": partial(nn.BatchNorm2d, eps=layout.bn_eps),
+        "drop_rate": dropout,
+    }
+    network: Any
+    if layout.mix_width:
+        blocks.append([f"cn_r1_k1_s1_c{layout.expand_width}_n{_TIMM_ACTIVATION[layout.head_activation]}"])
+        network = MobileNetV3(
+            decode_arch_def(blocks),
+            num_features=layout.mix_width,
+            head_bias=False,
+            act_layer=nn.Hardswish,
+            se_layer=partial(
+                SqueezeExcite,
+                gate_layer="hard_sigmoid",
+                force_act_layer=nn.ReLU,
+                rd_round_fn=make_divisible,
+            ),
+            **common,
+        )
+    else:
+        network = EfficientNet(decode_arch_def(blocks), num_features=layout.expand_width, act_layer=nn.ReLU6, **common)
     network.conv_stem.stride = (layout.stem_stride, layout.stem_stride)
     return network

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from ..errors import ConfigError, FileFormatError
 from ..files import atomic_path, read_json, write_json
-from ..space import MobileLayout, SearchSpace, create_space, list_spaces
+from ..space import BottleneckLayout, MobileLayout, ResidualLayout, SearchSpace, create_space, list_spaces
 from .base import Supernet
+from .bottleneck import BottleneckSupernet
 from .mobile import MobileSupernet
 from .resnet import ResidualSupernet
 
@@ -16,7 +17,7 @@ FORMAT = 1
 
 
 def list_supernets() -> list[str]:
-    """Names that `create_supernet` takes; any width multiplier is allowed in `mbv3_w<multiplier>`."""
+    """Names that `create_supernet` takes; see `onceforall.space.list_spaces`."""
     return list_spaces()
 
 
@@ -34,7 +35,7 @@ def create_supernet(
         name: see `list_supernets`.
         pretrained: path of a saved supernet; its classifier is left out when the number of classes differs.
         dropout: rate before the classifier.
-        space_options: resolutions, kernel_sizes, expand_ratios, depths; see `create_space`.
+        space_options: resolutions, kernel_sizes, expand_ratios, depths, width_mults, compound; see `create_space`.
 
     Raises:
         ConfigError: unknown name or option. FileFormatError: `pretrained` does not fit.
@@ -47,8 +48,12 @@ def create_supernet(
 
 def build_supernet(space: SearchSpace, dropout: float = 0.0) -> Supernet:
     """The supernet of a space, with fresh weights."""
-    kind = MobileSupernet if isinstance(space.layout, MobileLayout) else ResidualSupernet
-    return kind(space, dropout)
+    kinds = {
+        MobileLayout: MobileSupernet,
+        BottleneckLayout: BottleneckSupernet,
+        ResidualLayout: ResidualSupernet,
+    }
+    return kinds[type(space.layout)](space, dropout)
 
 
 def save_supernet(supernet: Supernet, path: str | Path, metadata: dict[str, Any] | None = None) -> None:

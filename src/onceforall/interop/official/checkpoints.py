@@ -1,17 +1,17 @@
 """Checkpoints of the official Once-for-All project: its key names, old and new, and ours."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from ...errors import FileFormatError
-from ...space import MobileLayout
+from ...space import BottleneckLayout, MobileLayout
 from ...supernets import Supernet
 
-_OUTER = {
+_MOBILE = {
     "stem.weight": "first_conv.conv.weight",
     "stem_bn.": "first_conv.bn.",
     "first.depthwise.weight": "blocks.0.conv.depth_conv.conv.weight",
@@ -23,29 +23,61 @@ _OUTER = {
     "mix.weight": "feature_mix_layer.conv.weight",
     "classifier.": "classifier.linear.",
 }
-_BLOCK = {
-    "expand.weight": "inverted_bottleneck.conv.conv.weight",
-    "expand_bn.": "inverted_bottleneck.bn.bn.",
-    "depthwise.weight": "depth_conv.conv.conv.weight",
-    "depthwise_bn.": "depth_conv.bn.bn.",
-    "squeeze_excite.": "depth_conv.se.fc.",
-    "project.weight": "point_linear.conv.conv.weight",
-    "project_bn.": "point_linear.bn.bn.",
+# ProxylessNAS has one layer behind its blocks, under the name that MobileNetV3 gives its second.
+_PROXYLESS = _MOBILE | {"expand.weight": "feature_mix_layer.conv.weight", "expand_bn.": "feature_mix_layer.bn."}
+_MOBILE_BLOCK = {
+    "expand.weight": "conv.inverted_bottleneck.conv.conv.weight",
+    "expand_bn.": "conv.inverted_bottleneck.bn.bn.",
+    "depthwise.weight": "conv.depth_conv.conv.conv.weight",
+    "depthwise.transforms.7to5": "conv.depth_conv.conv.7to5_matrix",
+    "depthwise.transforms.5to3": "conv.depth_conv.conv.5to3_matrix",
+    "depthwise_bn.": "conv.depth_conv.bn.bn.",
+    "squeeze_excite.": "conv.depth_conv.se.fc.",
+    "project.weight": "conv.point_linear.conv.conv.weight",
+    "project_bn.": "conv.point_linear.bn.bn.",
+}
+_BOTTLENECK = {
+    "stem_first.conv.": "input_stem.0.conv.conv.",
+    "stem_first.bn.": "input_stem.0.bn.bn.",
+    "stages.0.0.conv.": "input_stem.1.conv.conv.conv.",
+    "stages.0.0.bn.": "input_stem.1.conv.bn.bn.",
+    "stem_last.conv.": "input_stem.2.conv.conv.",
+    "stem_last.bn.": "input_stem.2.bn.bn.",
+    "classifier.": "classifier.linear.linear.",
+}
+_BOTTLENECK_BLOCK = {
+    **{f"conv{number}.": f"conv{number}.conv.conv." for number in (1, 2, 3)},
+    **{f"bn{number}.": f"conv{number}.bn.bn." for number in (1, 2, 3)},
+    "shortcut.": "downsample.conv.conv.",
+    "shortcut_bn.": "downsample.bn.bn.",
 }
 _POSITION = re.compile(r"stages\.(\d+)\.(\d+)\.(.+)")
-_TRANSFORM = re.compile(r"depthwise\.transforms\.(\d+to\d+)")
+# What the official loaders rewrite when a key is not known as it is: the first that matches, and only once. It lets
+# the keys of static networks into supernets. The ResNet loader knows the last three.
+_ALIASES = (
+    (".bn.bn.", ".bn."),
+    (".conv.conv.weight", ".conv.weight"),
+    (".linear.linear.", ".linear."),
+    (".linear.", ".linear.linear."),
+    ("bn.", "bn.bn."),
+    ("conv.weight", "conv.conv.weight"),
+)
 
 
 def official_key(supernet: Supernet, key: str) -> str:
     """The official name of one of our state-dict keys."""
+    layout = supernet.space.layout
+    if isinstance(layout, BottleneckLayout):
+        outer, inner, before = _BOTTLENECK, _BOTTLENECK_BLOCK, -1  # the stem's block is no official block
+    else:
+        assert isinstance(layout, MobileLayout)
+        outer, inner, before = _MOBILE if layout.mix_width else _PROXYLESS, _MOBILE_BLOCK, 1
     match = _POSITION.fullmatch(key)
-    if match is None:
-        return _renamed(key, _OUTER)
-    stage, block, rest = int(match[1]), int(match[2]), match[3]
-    index = 1 + sum(layout.max_depth for layout in supernet.space.layout.stages[:stage]) + block
-    if transform := _TRANSFORM.fullmatch(rest):
-        return f"blocks.{index}.conv.depth_conv.conv.{transform[1]}_matrix"
-    return f"blocks.{index}.conv.{_renamed(rest, _BLOCK)}"
+    if match is None or (match[1] == "0" and before < 0):
+        return _renamed(key, outer)
+    stage, block = int(match[1]), int(match[2])
+    index = before + sum(stage_layout.max_depth for stage_layout in layout.stages[:stage]) + block
+    return f"blocks.{index}.{_renamed(match[3], inner)}"
 
 
 def _renamed(key: str, names: Mapping[str, str]) -> str:
@@ -55,48 +87,63 @@ def _renamed(key: str, names: Mapping[str, str]) -> str:
     raise KeyError(key)
 
 
-def _spellings(official: str) -> set[str]:
-    """Every name under which the official loaders accept a key: supernet or static, new or old."""
-    static = official.replace(".bn.bn.", ".bn.").replace(".conv.conv.weight", ".conv.weight")
-    names = {official, static}
+def _resolved(key: str, known: Container[str], mobile: bool) -> str:
+    """The official name that a key of a checkpoint stands for; itself when there is none."""
     # Before the block's convolution was called `conv` it was `mobile_inverted_conv`.
-    return names | {re.sub(r"^(blocks\.\d+)\.conv\.", r"\1.mobile_inverted_conv.", name) for name in names}
+    key = key.replace(".mobile_inverted_conv.", ".conv.") if mobile else key
+    if key in known:
+        return key
+    for written, meant in _ALIASES if mobile else _ALIASES[3:]:
+        if written in key:
+            return key.replace(written, meant)
+    return key
 
 
 def to_official(supernet: Supernet) -> dict[str, Tensor]:
     """The supernet's tensors under the official names. Raises FileFormatError for families it does not have."""
-    _require_mobile(supernet)
+    _require_official(supernet)
     return {official_key(supernet, key): value for key, value in supernet.state_dict().items()}
 
 
-def load_checkpoint(supernet: Supernet, source: str | Path | Mapping[str, Any], strict: bool = True) -> list[str]:
-    """Load an official checkpoint or state dict into a supernet.
+def load_checkpoint(
+    supernet: Supernet, source: str | Path | Mapping[str, Any], strict: bool = True, other_classes: bool = False
+) -> list[str]:
+    """Load an official checkpoint or state dict into a supernet: MobileNetV3, ProxylessNAS, ResNet50 or CompOFA.
 
     Supernet and static key names are understood, old and new. Static checkpoints (for example the teacher) hold no
-    kernel transform matrices: load them with `strict=False`.
+    kernel transform matrices: load them with `strict=False`. Where kernels are fixed (CompOFA) matrices are ignored.
 
     Args:
         source: path of a file for `torch.load`, or the dictionary itself; `{"state_dict": ...}` is unwrapped.
         strict: refuse a checkpoint that lacks keys. Unexpected keys and wrong shapes are always refused.
+        other_classes: leave the classifier out when the checkpoint has another number of classes.
 
     Returns:
-        The official names that were missing and kept their values.
+        The official names that kept their values: missing, or a classifier left out.
 
     Raises:
         FileFormatError: the file is damaged or holds more than tensors, or keys do not fit; they are listed.
     """
-    _require_mobile(supernet)
-    tensors = dict(source if isinstance(source, Mapping) else _read(Path(source)))
-    if "state_dict" in tensors:
+    _require_official(supernet)
+    tensors = dict(source if isinstance(source, Mapping) else read_torch_file(source))
+    if isinstance(tensors.get("state_dict"), Mapping):
         tensors = dict(tensors["state_dict"])
     own = supernet.state_dict()
-    names = {spelling: key for key in own for spelling in _spellings(official_key(supernet, key))}
-    unexpected = sorted(set(tensors) - set(names))
-    loaded = {names[key]: value for key, value in tensors.items() if key in names}
+    names = {official_key(supernet, key): key for key in own}
+    mobile = isinstance(supernet.space.layout, MobileLayout)
+    resolved = {key: _resolved(key, names, mobile) for key in tensors}
+    if all(len(choices.kernel_sizes) == 1 for choices in supernet.space.stages):
+        resolved = {key: name for key, name in resolved.items() if not name.endswith("_matrix")}
+    unexpected = sorted(key for key, name in resolved.items() if name not in names)
+    loaded = {names[name]: tensors[key] for key, name in resolved.items() if name in names}
+    classifier = {key for key in loaded if key.startswith("classifier.") and loaded[key].shape != own[key].shape}
+    if other_classes:
+        loaded = {key: value for key, value in loaded.items() if key not in classifier}
     missing = sorted(official_key(supernet, key) for key in set(own) - set(loaded))
     problems = [f"{len(unexpected)} unexpected keys: {_some(unexpected)}"] if unexpected else []
-    if strict and missing:
-        problems.append(f"{len(missing)} missing keys: {_some(missing)}")
+    left_out = classifier if other_classes else set()
+    if strict and (lacking := [name for name in missing if names[name] not in left_out]):
+        problems.append(f"{len(lacking)} missing keys: {_some(lacking)}")
     for key, value in loaded.items():
         if own[key].dim() == 0 and value.numel() == 1:
             loaded[key] = value.reshape(())  # old files keep batch counters as vectors of one
@@ -109,8 +156,8 @@ def load_checkpoint(supernet: Supernet, source: str | Path | Mapping[str, Any], 
     return missing
 
 
-def _require_mobile(supernet: Supernet) -> None:
-    if not isinstance(supernet.space.layout, MobileLayout):
+def _require_official(supernet: Supernet) -> None:
+    if not isinstance(supernet.space.layout, MobileLayout | BottleneckLayout):
         raise FileFormatError(f"the official project has no family like {supernet.space.name}")
 
 
@@ -118,7 +165,12 @@ def _some(keys: list[str]) -> str:
     return ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_torch_file(path: str | Path) -> dict[str, Any]:
+    """The dictionary of tensors and plain values in a torch file.
+
+    Raises:
+        FileFormatError: it is missing, damaged, or needs more than tensors and could run code.
+    """
     import pickle
 
     import torch
