@@ -1,0 +1,12 @@
+"""NNablaNAS: genotypes, HDF5 weights and experiment files."""
+
+from .genotypes import arch_from_genotype, genotype_from_arch
+from .operators import OP_CANDIDATES, op_name, parse_op_candidates
+
+__all__ = [
+    "OP_CANDIDATES",
+    "arch_from_genotype",
+    "genotype_from_arch",
+    "op_name",
+    "parse_op_candidates",
+]
