@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "onceforall"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"errors", "files"}
+BASE = {"errors", "files", "settings"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},

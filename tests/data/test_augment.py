@@ -4,8 +4,18 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.transforms.functional import adjust_brightness, adjust_saturation
 
-from onceforall.data.augment import AugmentConfig, Draws, cut_out, draw, normalise, resize, shift_and_flip
+from onceforall.data.augment import (
+    AugmentConfig,
+    Draws,
+    cut_out,
+    draw,
+    jitter_colour,
+    normalise,
+    resize,
+    shift_and_flip,
+)
 from onceforall.errors import ConfigError
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, 8, 10), dtype=np.uint8))
@@ -44,6 +54,17 @@ def test_switching_flips_off_leaves_the_other_draws_alone():
     with_flip, without = (draw(np.random.default_rng(3), 50, shift=3, flip=flip) for flip in (True, False))
     assert np.array_equal(with_flip.shift_x, without.shift_x)
     assert np.array_equal(with_flip.cut_y, without.cut_y)
+
+
+def test_colour_jitter_is_torchvisions_one_image_at_a_time():
+    factors = torch.tensor([[1, 1], [1.12, 1.5], [0.88, 0.5], [1, 0], [2, 1.5], [0, 1]], dtype=torch.float32)
+    jittered = jitter_colour(IMAGES, factors)
+    assert torch.equal(jittered[0], IMAGES[0])
+    for image, done, (brightness, saturation) in zip(IMAGES, jittered, factors.tolist(), strict=True):
+        expected = adjust_saturation(adjust_brightness(image, brightness), saturation)
+        assert (done.int() - expected.int()).abs().max() <= 2  # torchvision rounds down after each of three steps
+    grey = jitter_colour(IMAGES[:, :1], factors)
+    assert torch.equal(grey[3], IMAGES[3, :1])
 
 
 def test_normalise_takes_out_mean_and_deviation():

@@ -74,3 +74,19 @@ def test_a_test_class_without_training_images_stops(tmp_path, write_photos):
     (tmp_path / "val" / "durian").mkdir()
     with pytest.raises(DataError, match="durian is a class without training images"):
         read_folder(tmp_path)
+
+
+def test_for_testing_alone_no_training_part_is_needed(tmp_path, write_photos):
+    write_photos(tmp_path, parts=("val",))
+    raw = read_folder(tmp_path, require_train=False)
+    assert (list(raw.parts), raw.classes) == (["validation"], ["apple", "banana", "cherry"])
+
+
+def test_images_that_lie_flat_in_val_stop_and_unlabelled_test_images_beside_val_are_left_alone(tmp_path, write_photos):
+    write_photos(tmp_path, parts=("train", "val"))
+    (tmp_path / "test").mkdir()
+    shutil.copy(tmp_path / "val" / "apple" / "000.jpg", tmp_path / "test")
+    assert list(read_folder(tmp_path).parts) == ["train", "validation"]
+    shutil.rmtree(tmp_path / "val")
+    with pytest.raises(DataError, match=r"test has no class folders; put the images of each class"):
+        read_folder(tmp_path)

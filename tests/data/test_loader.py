@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from onceforall.data import (
     train_batches,
     worker_count,
 )
+from onceforall.data.decode import read_centre
 from onceforall.data.images import ImageSet, PathEntries
 from onceforall.errors import ConfigError, DataError
 
@@ -24,7 +26,7 @@ GENERATOR = np.random.default_rng(0)
 SMALL = ResidentImages(
     torch.from_numpy(GENERATOR.integers(0, 256, (50, 3, 16, 16), dtype=np.uint8)), np.arange(50, dtype=np.int64)
 )
-EVERYTHING = AugmentConfig(cutout=0.3)
+EVERYTHING = AugmentConfig(cutout=0.3, brightness=0.2, saturation=0.5)
 
 
 @pytest.fixture
@@ -238,3 +240,20 @@ def test_workers_change_no_bit_and_leave_the_random_state_alone(shared):
     before = torch.get_rng_state()
     assert same(train(source.train, **options), train(source.train, workers=2, **options))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_ranks_evaluate_whole_batches_in_turn(photos):
+    options = {"resolution": 24, "batch_size": 4, **UNITS}
+    whole = list(eval_batches(photos, **options))
+    ranks = [list(eval_batches(photos, rank=rank, world_size=3, **options)) for rank in range(3)]
+    assert [len(rank) for rank in ranks] == [3, 3, 2]
+    assert same(whole, [ranks[number % 3][number // 3] for number in range(len(whole))])
+
+
+def test_mmrazor_stretches_its_crop_inside_the_network(photos):
+    photos.test_transform = "mmrazor"
+    (batch, _), *_ = eval_batches(photos, resolution=140, batch_size=4, **UNITS)
+    first = read_centre(photos.payload(0), 3, 256, 224)
+    pixels = (torch.from_numpy(first.copy()).permute(2, 0, 1)[None] / 255 - 0.5) / 0.25
+    expected = F.interpolate(pixels, (140, 140), mode="bicubic", align_corners=False)
+    assert torch.allclose(batch[:1], expected, atol=1e-4)

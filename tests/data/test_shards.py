@@ -59,5 +59,6 @@ def test_what_cannot_be_used_is_named(tmp_path):
     with pytest.raises(DataError, match=r"broken\.tar cannot be read"):
         read_shards("", tmp_path / "broken.tar")
     write_shard(tmp_path / "val" / "val.tar", {"1": "0"})
+    assert list(read_shards("", tmp_path / "val", require_train=False).parts) == ["validation"]
     with pytest.raises(DataError, match="no training shards"):
         read_shards("", tmp_path / "val")

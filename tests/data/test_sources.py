@@ -275,3 +275,54 @@ def test_real_imagenet_samples_need_all_their_images_for_training(shared):
     source = load_data(DataConfig(root=root, holdout=0, test_fraction=0))
     assert (len(source.train), len(source.test), source.num_classes) == (1000, 0, 1000)
     assert source.classes[0] == "n01440764 tench"
+
+
+def test_for_a_network_from_elsewhere_nothing_is_set_aside(tmp_path, write_photos, digits_source):
+    source = load_data(DataConfig("digits"), training=False)
+    assert (len(source.train), len(source.holdout), len(source.test)) == (1797, 0, 1797)
+    assert not source.test_is_split
+    write_photos(tmp_path / "both", parts=("train", "val"))
+    both = load_data(DataConfig(root=str(tmp_path / "both")), training=False)
+    assert (len(both.train), len(both.holdout), len(both.test)) == (18, 0, 18)
+    assert not images_of(both.train) & images_of(both.test)
+    write_photos(tmp_path / "one", parts=("val",))
+    one = load_data(DataConfig(root=str(tmp_path / "one"), max_test=6), training=False)
+    assert (len(one.train), len(one.test), one.classes) == (0, 6, ["apple", "banana", "cherry"])
+    assert all(0 < value < 1 for value in (*one.mean, *one.std))
+    with pytest.raises(DataError, match="no train folder"):
+        load_data(DataConfig(root=str(tmp_path / "one")))
+
+
+def test_a_parquet_folder_without_training_rows(tmp_path, shared):
+    rows = pq.read_table(next((shared / "data" / "cifar10").glob("test-*"))).slice(0, 30)
+    pq.write_table(rows, tmp_path / "test.parquet")
+    source = load_data(DataConfig(root=str(tmp_path)), training=False)
+    assert (len(source.train), len(source.test), source.num_classes) == (0, 30, 10)
+    with pytest.raises(DataError, match="has no training part, only test"):
+        load_data(DataConfig(root=str(tmp_path)))
+
+
+def test_imagenet_settings_reach_the_images(tmp_path, write_photos):
+    photos = write_photos(tmp_path, per_class=10)
+    given = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "test_transform": "official"}
+    source = load_data(DataConfig(root=str(photos), holdout=7, holdout_rule="official", test_fraction=0.2, **given))
+    assert (source.mean, source.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert {part.test_transform for part in (source.train, source.holdout, source.test)} == {"official"}
+    assert (len(source.train), len(source.holdout), len(source.test)) == (17, 7, 6)
+    again = load_data(DataConfig(root=str(photos), holdout=7, holdout_rule="official", test_fraction=0.2, seed=5))
+    assert images_of(again.holdout) == images_of(source.holdout)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"test_transform": "squash"}, "data.test_transform is 'squash'; use centre or official or mmrazor"),
+        ({"holdout_rule": "last"}, "data.holdout_rule is 'last'"),
+        ({"mean": [0.5, 0.5]}, r"data.mean is \[0.5, 0.5\]; give 1 numbers"),
+        ({"std": [0.0]}, "every deviation must be above 0"),
+        ({"std": [1.5]}, "data.std"),
+    ],
+)
+def test_settings_that_fit_nothing(options, message):
+    with pytest.raises(ConfigError, match=message):
+        load_data(DataConfig("digits", **options))

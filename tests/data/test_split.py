@@ -1,8 +1,9 @@
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onceforall.data.split import stratified_choice
+from onceforall.data.split import official_holdout, stratified_choice
 
 KEYS = np.random.default_rng(0).integers(2**64, size=1000, dtype=np.uint64)
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=200).map(np.array)
@@ -65,3 +66,10 @@ def test_the_order_of_the_images_does_not_matter():
     order = np.random.default_rng(1).permutation(500)
     sorted_keys = set(KEYS[stratified_choice(labels, KEYS[:500], 100, (0,))])
     assert set(KEYS[order][stratified_choice(labels[order], KEYS[order], 100, (0,))]) == sorted_keys
+
+
+def test_the_official_hold_out_is_the_head_of_torchs_permutation():
+    chosen = official_holdout(50, 10)
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(2147483647)).tolist()
+    assert chosen.tolist() == sorted(order[:10])
+    assert set(official_holdout(50, 4)) < set(chosen)

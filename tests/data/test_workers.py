@@ -1,14 +1,17 @@
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from onceforall.data.workers import BatchRequest, RandomCrop, decode_batch
+from onceforall.data.workers import TEST_TRANSFORMS, BatchRequest, RandomCrop, decode_batch
 
 ENDLESS = """
 import sys
@@ -57,6 +60,32 @@ def test_half_of_the_crops_are_mirrored(paths):
     plain = (views[0] == views[1]).all((1, 2, 3))
     assert (mirrored ^ plain).all()
     assert 70 < mirrored.sum() < 130
+
+
+@pytest.mark.parametrize("resolution", [140, 152, 224])
+@pytest.mark.parametrize("size", [(97, 301), (320, 240), (200, 200)])
+def test_the_official_test_transform_is_torchvisions_pixel_for_pixel(tmp_path, resolution, size):
+    from torchvision.transforms import CenterCrop, Compose, Resize
+
+    for mode in ("RGB", "L", "CMYK"):
+        noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+        Image.fromarray(noise).convert(mode).save(tmp_path / f"{mode}.jpg")
+    paths = sorted(tmp_path.glob("*.jpg"))
+    asked = replace(request(paths), resolution=resolution)
+    for name, resize, side in (("official", math.ceil(resolution / 0.875), resolution), ("mmrazor", 256, 224)):
+        decoded = decode_batch(replace(asked, test_transform=name))
+        transform = Compose([Resize(resize), CenterCrop(side)])
+        expected = [np.asarray(transform(Image.open(path).convert("RGB"))) for path in paths]
+        assert np.array_equal(decoded.pixels, np.stack(expected))
+
+
+def test_the_test_transforms_show_the_same_part_and_training_crops_do_not_care(paths):
+    centre, official, mmrazor = (decode_batch(request(paths, test_transform=name)) for name in TEST_TRANSFORMS)
+    assert np.abs(centre.pixels.astype(int) - official.pixels).mean() < 6
+    assert (centre.pixels.shape, mmrazor.pixels.shape) == ((18, 24, 24, 3), (18, 224, 224, 3))
+    crop, seeds = RandomCrop(0.5, 4 / 3, flip=True), np.arange(len(paths))
+    trained = [decode_batch(request(paths, crop=crop, seeds=seeds, test_transform=name)) for name in TEST_TRANSFORMS]
+    assert all(np.array_equal(trained[0].pixels, other.pixels) for other in trained)
 
 
 def test_broken_images_are_named_and_the_positions_of_the_others_kept(paths):

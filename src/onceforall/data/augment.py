@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import ConfigError
-from .config import option
+from ..settings import setting
 
 
 @dataclass
@@ -19,17 +19,26 @@ class AugmentConfig:
     random part of at least `crop_scale` of their area.
     """
 
-    shift: float = option(0.125, "small images: largest shift each way, as a fraction of the side")
-    padding: str = option("auto", "what a shift uncovers: auto, reflect or zero; auto = zero for digits, else reflect")
-    flip: bool | None = option(None, "mirror half of the images; by default where a mirrored image keeps its label")
-    cutout: float = option(0.0, "side of a square set to the mean, as a fraction of the image side; 0 = none")
-    crop_scale: float = option(0.25, "photos: smallest part of the area that a random crop shows")
-    crop_ratio: float = option(4 / 3, "photos: largest ratio of the sides of a random crop")
+    shift: float = setting(0.125, "small images: largest shift each way, as a fraction of the side")
+    padding: str = setting("auto", "what a shift uncovers: auto, reflect or zero; auto = zero for digits, else reflect")
+    flip: bool | None = setting(None, "mirror half of the images; by default where a mirrored image keeps its label")
+    cutout: float = setting(0.0, "side of a square set to the mean, as a fraction of the image side; 0 = none")
+    crop_scale: float = setting(0.25, "photos: smallest part of the area that a random crop shows")
+    crop_ratio: float = setting(4 / 3, "photos: largest ratio of the sides of a random crop")
+    brightness: float = setting(0.0, "brightness times 1 - x to 1 + x (Once-for-All on ImageNet: 32/255 = 0.1255)")
+    saturation: float = setting(0.0, "saturation times 1 - x to 1 + x (Once-for-All on ImageNet: 0.5)")
 
     def __post_init__(self) -> None:
         if self.padding not in ("auto", "reflect", "zero"):
             raise ConfigError(f"augment.padding is {self.padding!r}; use auto, reflect or zero")
-        for name, low, high in (("shift", 0.0, 0.5), ("cutout", 0.0, 1.0), ("crop_scale", 1e-3, 1.0)):
+        limits = {
+            "shift": (0, 0.5),
+            "cutout": (0, 1),
+            "crop_scale": (1e-3, 1),
+            "brightness": (0, 1),
+            "saturation": (0, 1),
+        }
+        for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"augment.{name} is {getattr(self, name)}; use a value from {low} to {high}")
         if self.crop_ratio < 1:
@@ -90,6 +99,22 @@ def _reflect(positions: torch.Tensor, size: int) -> torch.Tensor:
     return last - (last - positions.abs()).abs()
 
 
+def jitter_colour(images_NCHW: torch.Tensor, factors_N2: torch.Tensor) -> torch.Tensor:
+    """Scale brightness, then saturation, of every image: uint8 to uint8, clamped in between as torchvision does.
+
+    Args:
+        images_NCHW: uint8; with one channel there is no saturation.
+        factors_N2: brightness and saturation factors, 1 = unchanged; float32 on the device of the images.
+    """
+    brightness, saturation = (factor.view(-1, 1, 1, 1) for factor in factors_N2.unbind(1))
+    changed = (images_NCHW * brightness).clamp_(0, 255)
+    if images_NCHW.shape[1] == 3:
+        luma = torch.tensor([0.299, 0.587, 0.114], device=changed.device).view(1, 3, 1, 1)  # ITU-R 601, as Pillow
+        grey = (changed * luma).sum(1, keepdim=True)
+        changed = torch.lerp(grey, changed, saturation).clamp_(0, 255)
+    return changed.round_().to(torch.uint8)
+
+
 def normalise(
     images_NCHW: torch.Tensor,
     mean: Sequence[float],
@@ -103,11 +128,11 @@ def normalise(
     return images_NCHW.to(torch.float32, memory_format=memory_format).sub_(centre).mul_(scale)
 
 
-def resize(images_NCHW: torch.Tensor, resolution: int) -> torch.Tensor:
-    """Bilinear, antialiased, to a square of `resolution` pixels; unchanged when that is the size already."""
+def resize(images_NCHW: torch.Tensor, resolution: int, mode: str = "bilinear") -> torch.Tensor:
+    """To a square of `resolution` pixels: antialiased bilinear, or plain bicubic; unchanged if that is the size."""
     if images_NCHW.shape[-2:] == (resolution, resolution):
         return images_NCHW
-    return F.interpolate(images_NCHW, (resolution, resolution), mode="bilinear", antialias=True)
+    return F.interpolate(images_NCHW, (resolution, resolution), mode=mode, antialias=mode == "bilinear")
 
 
 def cut_out(images_NCHW: torch.Tensor, draws: Draws, share: float) -> torch.Tensor:

@@ -135,6 +135,22 @@ def read_view(payload: Payload, in_chans: int, resolution: int, view: View, mirr
     return _pixels(small.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirror else small, in_chans)
 
 
+def read_centre(payload: Payload, in_chans: int, short_side: int, side: int) -> np.ndarray:
+    """Resize the short side to `short_side` pixels, then cut out the middle: uint8 array (side, side, in_chans).
+
+    Pixel for pixel what torchvision's `Resize` and `CenterCrop` make of an image folder, as the published ImageNet
+    numbers need: whole pixels, no decoding at reduced scale, and no regard to EXIF orientation.
+    """
+    with open_image(payload) as image:
+        plain = image.convert("L" if in_chans == 1 else "RGB")
+    shorter, longer = sorted(plain.size)
+    long_side = int(short_side * longer / shorter)
+    landscape = plain.width > plain.height
+    resized = plain.resize((long_side, short_side) if landscape else (short_side, long_side), Image.Resampling.BILINEAR)
+    left, top = round((resized.width - side) / 2), round((resized.height - side) / 2)
+    return _pixels(resized.crop((left, top, left + side, top + side)), in_chans)
+
+
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image if orientation == 1 else image.transpose(_TRANSPOSE[orientation])
 

@@ -13,26 +13,32 @@ _IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".ti
 _IMAGE_ENDINGS += (".pbm", ".pnm", ".avif", ".jp2", ".tga")
 
 
-def read_folder(root: Path) -> RawSource:
+def read_folder(root: Path, require_train: bool = True) -> RawSource:
     """List an image folder; the class names are the names of the training folders, sorted.
+
+    Without `require_train`, other parts may stand alone and give the class names.
 
     Raises:
         DataError: no folder, no class folders, a class without images, a test class without training images.
     """
     folders = _subfolders(root)
     parts = {part: folder for folder in folders if (part := split_name(folder.name))}
-    if "train" not in parts:
-        if folders and len(parts) == len(folders):
-            raise DataError(f"{root} has {', '.join(f.name for f in folders)} but no train folder; add {root}/train")
+    if "train" not in parts and (not folders or len(parts) < len(folders)):
         parts = {"train": root}
-    classes = [folder.name for folder in _subfolders(parts["train"])]
-    if not classes:
-        raise DataError(
-            f"{parts['train']} has no class folders; put the images of each class into a folder of their own, "
-            f"for example {parts['train']}/cat and {parts['train']}/dog"
-        )
+    if "train" not in parts and require_train:
+        raise DataError(f"{root} has {', '.join(f.name for f in folders)} but no train folder; add {root}/train")
+    if "validation" in parts and "test" in parts and not _subfolders(parts["test"]):
+        del parts["test"]  # as ImageNet comes: its test images have no labels
+    for folder in parts.values():
+        if not _subfolders(folder):
+            raise DataError(
+                f"{folder} has no class folders; put the images of each class into a folder of their own, "
+                f"for example {folder}/cat and {folder}/dog"
+            )
+    naming = next(part for part in ("train", "validation", "test") if part in parts)
+    classes = [folder.name for folder in _subfolders(parts[naming])]
     listed = {name: _list_part(folder, classes, root) for name, folder in parts.items()}
-    _require_images(parts["train"], classes, listed["train"])
+    _require_images(parts[naming], classes, listed[naming])
     return RawSource(root.resolve().name, listed, classes)
 
 

@@ -113,6 +113,8 @@ class EncodedImages(ImageSet):
     named: set[str] = field(default_factory=set)
     """Images that could not be read and that a person has been told about; shared with subsets."""
     keys: np.ndarray = None  # pyright: ignore[reportAssignmentType]
+    test_transform: str = "centre"
+    """What the test transform shows of a photo: "centre", "official" or "mmrazor"; see `DataConfig`."""
 
     def subset(self, indices: np.ndarray) -> "EncodedImages":
         chosen = np.asarray(indices) if self.indices is None else self.indices[indices]

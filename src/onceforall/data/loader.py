@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..errors import ConfigError, DataError
-from .augment import AugmentConfig, cut_out, normalise, resize, shift_and_flip
+from .augment import AugmentConfig, cut_out, jitter_colour, normalise, resize, shift_and_flip
 from .images import EncodedImages, ImageSet, ResidentImages, encoded
 from .plan import CALIBRATION, StepPlan
 from .workers import BatchRequest, DecodedBatch, RandomCrop, decode_ahead
@@ -38,9 +38,18 @@ class _Output:
     device: torch.device | str
     memory_format: torch.memory_format
 
-    def images(self, pixels_NCHW: torch.Tensor, resolution: int) -> torch.Tensor:
-        floats = normalise(pixels_NCHW.to(self.device), self.mean, self.std, self.memory_format)
-        return resize(floats, resolution).contiguous(memory_format=self.memory_format)
+    def images(
+        self,
+        pixels_NCHW: torch.Tensor,
+        resolution: int,
+        colour_factors: np.ndarray | None = None,
+        mode: str = "bilinear",
+    ) -> torch.Tensor:
+        pixels_NCHW = pixels_NCHW.to(self.device)
+        if colour_factors is not None:
+            pixels_NCHW = jitter_colour(pixels_NCHW, torch.from_numpy(colour_factors).to(self.device))
+        floats = normalise(pixels_NCHW, self.mean, self.std, self.memory_format)
+        return resize(floats, resolution, mode).contiguous(memory_format=self.memory_format)
 
     def labels(self, labels: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(labels).to(self.device)
@@ -119,7 +128,8 @@ def _train_resident(images: ResidentImages, plan: StepPlan, output: _Output) -> 
             continue
         draws = plan.draws(step, round(augment.shift * min(pixels.shape[-2:])), bool(augment.flip))
         padding = images.padding if augment.padding == "auto" else augment.padding
-        batch = output.images(shift_and_flip(pixels, draws, padding), resolution)
+        shown = shift_and_flip(pixels, draws, padding)
+        batch = output.images(shown, resolution, plan.colour_factors(step))
         if augment.cutout:
             cut_out(batch, draws, augment.cutout)
         yield batch, output.labels(images.labels[indices])
@@ -135,7 +145,9 @@ def _train_encoded(
         for step, indices in plan.indices(len(images))
     )
     for step, decoded in zip(plan.steps, decode_ahead(requests, workers), strict=True):
-        batch, labels = _finish(images, decoded, output, on_corrupt)
+        factors = plan.colour_factors(step)
+        factors = factors if factors is None else factors[decoded.kept]
+        batch, labels = _finish(images, decoded, plan.resolution_of(step), output, on_corrupt, factors)
         if augment and augment.cutout:
             cut_out(batch, plan.draws(step, shift=0, flip=False).at(decoded.kept), augment.cutout)
         yield batch, labels
@@ -149,22 +161,26 @@ def eval_batches(
     mean: Sequence[float],
     std: Sequence[float],
     device: torch.device | str,
+    rank: int = 0,
+    world_size: int = 1,
     workers: int = 0,
     memory_format: torch.memory_format = torch.contiguous_format,
     on_corrupt: OnCorrupt | None = None,
 ) -> Iterator[Batch]:
     """All images once, in order, under the test transform; the last batch may be smaller.
 
-    Photos: short side to ceil(resolution / 0.875), then the centre. Resident images: resized as a whole. Arguments and
-    what is yielded as in `train_batches`; images that cannot be read are missing.
+    Photos: short side to ceil(resolution / 0.875), then the centre (see `EncodedImages.test_transform`). Resident
+    images: resized as a whole. Arguments and what is yielded as in `train_batches`; images that cannot be read are
+    missing. Of several ranks, each gets whole batches in turn.
 
     Raises:
         DataError: no images, or a batch of which nothing can be read.
     """
     _require_images(images, "set to evaluate")
-    pieces = (np.arange(start, min(start + batch_size, len(images))) for start in range(0, len(images), batch_size))
+    starts = range(rank * batch_size, len(images), world_size * batch_size)
+    pieces = (np.arange(start, min(start + batch_size, len(images))) for start in starts)
     output = _Output(mean, std, device, memory_format)
-    return _show(images, pieces, resolution, output, worker_count(workers), on_corrupt)
+    return _show(images, pieces, resolution, output, worker_count(workers, world_size), on_corrupt)
 
 
 def calibration_batches(
@@ -221,7 +237,7 @@ def _show(
     photos = encoded(images)
     requests = (_request(photos, indices, resolution) for indices in pieces)
     for decoded in decode_ahead(requests, workers):
-        yield _finish(photos, decoded, output, on_corrupt)
+        yield _finish(photos, decoded, resolution, output, on_corrupt)
 
 
 def _request(
@@ -239,10 +255,18 @@ def _request(
         resolution,
         seeds,
         crop,
+        images.test_transform,
     )
 
 
-def _finish(images: EncodedImages, decoded: DecodedBatch, output: _Output, on_corrupt: OnCorrupt | None) -> Batch:
+def _finish(
+    images: EncodedImages,
+    decoded: DecodedBatch,
+    resolution: int,
+    output: _Output,
+    on_corrupt: OnCorrupt | None,
+    colour_factors: np.ndarray | None = None,
+) -> Batch:
     """Report what could not be read; the rest becomes a batch."""
     for image in decoded.corrupt:
         if on_corrupt:
@@ -254,7 +278,8 @@ def _finish(images: EncodedImages, decoded: DecodedBatch, output: _Output, on_co
         first = decoded.corrupt[0]
         raise DataError(f"no image of a whole batch can be read, e.g. {first.name} ({first.reason}); check the folder")
     pixels = torch.from_numpy(decoded.pixels).permute(0, 3, 1, 2)
-    return output.images(pixels, pixels.shape[-1]), output.labels(decoded.labels)
+    # Only MMRazor's test transform delivers another size than asked for; its network stretches the image itself.
+    return output.images(pixels, resolution, colour_factors, "bicubic"), output.labels(decoded.labels)
 
 
 def _require_images(images: ImageSet, what: str) -> None:

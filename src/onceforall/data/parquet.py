@@ -22,7 +22,9 @@ def parquet_files(root: Path) -> list[Path]:
     return sorted(root.glob("*.parquet")) or sorted((root / "data").glob("*.parquet"))
 
 
-def read_parquet(root: Path, image_column: str | None = None, label_column: str | None = None) -> RawSource:
+def read_parquet(
+    root: Path, image_column: str | None = None, label_column: str | None = None, require_train: bool = True
+) -> RawSource:
     """Read parquet files; a name that starts with train, validation or test says which part a file belongs to.
 
     The encoded images stay in memory as they are; class names come from the file's ClassLabel metadata.
@@ -59,7 +61,9 @@ def read_parquet(root: Path, image_column: str | None = None, label_column: str 
     except pyarrow.ArrowException as error:
         raise DataError(f"the parquet files below {root} do not have the same columns: {error}") from error
     folder = root if root.is_dir() else root.parent
-    return source_from_tables(root.resolve().stem, joined, image_column, label_column, folder)
+    return source_from_tables(
+        root.resolve().stem, joined, image_column, label_column, folder, require_train=require_train
+    )
 
 
 def _physical_memory() -> int:
@@ -74,6 +78,7 @@ def source_from_tables(
     label_column: str | None,
     folder: Path,
     class_names: list[str] | None = None,
+    require_train: bool = True,
 ) -> RawSource:
     """Make a source from one Arrow table per part.
 
@@ -84,8 +89,9 @@ def source_from_tables(
         label_column: whole numbers or texts; None = the first usual name.
         folder: what relative image paths start from.
         class_names: when known; otherwise from the metadata, the label texts, or "0".."n-1".
+        require_train: whether a training part must be there.
     """
-    if "train" not in tables:
+    if "train" not in tables and require_train:
         raise DataError(f"{name} has no training part, only {', '.join(sorted(tables))}; add a train file")
     columns = {part: _columns(t.column_names, image_column, label_column, name) for part, t in tables.items()}
     labels = {part: table.column(columns[part][1]) for part, table in tables.items()}
@@ -93,7 +99,8 @@ def source_from_tables(
         if column.null_count:
             raise DataError(f"{name} {part}: {column.null_count} images have no label; remove those rows")
     if class_names is None:
-        class_names = _class_names(tables["train"].schema.metadata, columns["train"][1], labels)
+        naming = "train" if "train" in tables else min(tables)
+        class_names = _class_names(tables[naming].schema.metadata, columns[naming][1], labels)
     parts = {
         part: RawPart(
             TableEntries(table.column(columns[part][0]), folder, f"{name} {part}"),
@@ -125,7 +132,7 @@ def _class_names(metadata: dict[bytes, bytes] | None, label_column: str, labels:
     names = (features.get(label_column) or {}).get("names")
     if names:
         return list(names)
-    if pyarrow.types.is_integer(labels["train"].type):
+    if pyarrow.types.is_integer(next(iter(labels.values())).type):
         return [str(i) for i in range(max(max(column.to_pylist(), default=-1) for column in labels.values()) + 1)]
     return sorted({str(label) for column in labels.values() for label in column.unique().to_pylist()})
 

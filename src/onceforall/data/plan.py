@@ -10,7 +10,7 @@ import numpy as np
 
 from .augment import AugmentConfig, Draws, draw
 
-_ORDER, _AUGMENT, _CROP, CALIBRATION = range(4)  # so that no two purposes share their random numbers
+_ORDER, _AUGMENT, _CROP, CALIBRATION, _COLOUR = range(5)  # so that no two purposes share their random numbers
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -48,6 +48,14 @@ class StepPlan:
     def crop_seeds(self, step: int) -> np.ndarray:
         """One seed per image of this rank's part."""
         return self._generator(_CROP, step).integers(2**63, size=self.batch_size)[self.part]
+
+    def colour_factors(self, step: int) -> np.ndarray | None:
+        """Brightness and saturation factors of this rank's part, float32 (n, 2); None where colours stay."""
+        if self.augment is None or self.augment.brightness == self.augment.saturation == 0:
+            return None
+        spread = 2 * self._generator(_COLOUR, step).random((self.batch_size, 2)) - 1
+        factors = 1 + spread * (self.augment.brightness, self.augment.saturation)
+        return factors[self.part].astype(np.float32)
 
     def _generator(self, purpose: int, step: int) -> np.random.Generator:
         return np.random.default_rng((purpose, self.seed, step))

@@ -37,7 +37,7 @@ class SliceEntries:
         return f"{Path(self.slices[index].path).name}:{self.keys[index]}".encode()
 
 
-def read_shards(name: str, root: Path) -> RawSource:
+def read_shards(name: str, root: Path, require_train: bool = True) -> RawSource:
     """Index tar shards whose samples are KEY.jpg (or png, webp, ...) beside KEY.cls (a number or a class name).
 
     A file name that starts with train, validation or test says which part a shard belongs to; `classes.txt` beside the
@@ -52,7 +52,7 @@ def read_shards(name: str, root: Path) -> RawSource:
     found: dict[str, list[tuple[str, FileSlice, str]]] = {}
     for file in files:
         found.setdefault(split_name(file.name) or "train", []).extend(_index(file))
-    if "train" not in found:
+    if "train" not in found and require_train:
         raise DataError(f"{root} has no training shards; their names start with train")
     texts = {label for samples in found.values() for _, _, label in samples}
     numbered = all(text.isdecimal() for text in texts)

@@ -11,14 +11,15 @@ from ..errors import ConfigError, DataError
 from .config import DataConfig
 from .digits import read_digits
 from .folder import read_folder
-from .images import DataSource, ImageSet
+from .images import DataSource, EncodedImages, ImageSet
 from .library import read_hugging_face, read_torchvision
 from .parquet import parquet_files, read_parquet
 from .prepare import prepare
 from .raw import RawSource
 from .shards import read_shards
-from .split import stratified_choice
+from .split import official_holdout, stratified_choice
 from .statistics import channel_statistics
+from .workers import TEST_TRANSFORMS
 
 _SOURCES = "auto, digits, folder, parquet, torch/NAME, hfds/NAME or wds/NAME"
 _TEST, _HOLDOUT, _MAX_TRAIN, _MAX_TEST = range(4)  # so that no two choices share their random numbers
@@ -26,7 +27,7 @@ _TEST, _HOLDOUT, _MAX_TRAIN, _MAX_TEST = range(4)  # so that no two choices shar
 logger = logging.getLogger(__name__)
 
 
-def load_data(config: DataConfig, device: torch.device | str = "cpu") -> DataSource:
+def load_data(config: DataConfig, device: torch.device | str = "cpu", *, training: bool = True) -> DataSource:
     """Open the images a configuration names and divide them.
 
     The test part is the source's own ("test", else "validation"), or a class-balanced fixed part of all images where
@@ -37,19 +38,40 @@ def load_data(config: DataConfig, device: torch.device | str = "cpu") -> DataSou
     Args:
         config: what to open; relative paths start from the working folder.
         device: where small images are kept.
+        training: False for a network that was trained elsewhere: nothing is set aside. The test part is then the
+            source's own or, where it has none, all images; the training part may be missing.
 
     Raises:
         ConfigError: an option that names nothing or does not fit.
         DataError: missing or unusable images or labels, with the remedy.
     """
-    if config.seed < 0:
-        raise ConfigError(f"data.seed is {config.seed}; use 0 or more")
-    raw = read_source(config)
+    _check(config)
+    raw = read_source(config, training)
     _check_labels(raw)
     prepared = prepare(
         raw, resident=str(config.resident).lower(), resolution=config.resolution, in_chans=config.in_chans
     )
     parts = prepared.parts
+    for part in parts.values():
+        if isinstance(part, EncodedImages):
+            part.test_transform = config.test_transform
+    train, holdout, test = _divided(config, raw, parts) if training else _as_they_are(config, parts)
+    for name, values in (("mean", config.mean), ("std", config.std)):
+        if values is not None and (len(values) != test.in_chans or not all(0 <= value <= 1 for value in values)):
+            raise ConfigError(f"data.{name} is {values}; give {test.in_chans} numbers from 0 to 1, one per channel")
+    if config.std is not None and min(config.std) == 0:
+        raise ConfigError(f"data.std is {config.std}; every deviation must be above 0")
+    measured = channel_statistics(train if len(train) else test) if None in (config.mean, config.std) else ((), ())
+    mean, std = tuple(config.mean or measured[0]), tuple(config.std or measured[1])
+    test_is_split = training and parts.keys() == {"train"}
+    source = DataSource(
+        raw.name, train, holdout, test, raw.classes, mean, std, test.in_chans, test_is_split, prepared.corrupt
+    )
+    return source.to(device)
+
+
+def _divided(config: DataConfig, raw: RawSource, parts: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet, ImageSet]:
+    """Training, hold-out and test images, none of them in two parts."""
     train = parts["train"]
     test = parts.get("test", parts.get("validation"))
     if "test" in parts and "validation" in parts:
@@ -58,21 +80,36 @@ def load_data(config: DataConfig, device: torch.device | str = "cpu") -> DataSou
             raw.name,
             len(parts["validation"]),
         )
-    test_is_split = test is None
     if test is None:
         train, test = _set_aside(train, config.test_fraction, "test_fraction", (_TEST,))
-    train, holdout = _set_aside(train, config.holdout, "holdout", (_HOLDOUT, config.seed))
+    official = config.holdout_rule == "official"
+    train, holdout = _set_aside(train, config.holdout, "holdout", (_HOLDOUT, config.seed), official)
     train = _limit(train, config.max_train, "max_train", (_MAX_TRAIN, config.seed))
     test = _limit(test, config.max_test, "max_test", (_MAX_TEST, config.seed))
     _require_every_class(train, raw, limited=config.max_train is not None)
-    mean, std = channel_statistics(train)
-    source = DataSource(
-        raw.name, train, holdout, test, raw.classes, mean, std, train.in_chans, test_is_split, prepared.corrupt
-    )
-    return source.to(device)
+    return train, holdout, test
 
 
-def read_source(config: DataConfig) -> RawSource:
+def _as_they_are(config: DataConfig, parts: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet, ImageSet]:
+    """The parts for a network that was trained elsewhere: all images are for testing where there is no test part."""
+    test = parts.get("test", parts.get("validation", parts.get("train")))
+    assert test is not None
+    nothing = test.subset(np.arange(0))
+    return parts.get("train", nothing), nothing, _limit(test, config.max_test, "max_test", (_MAX_TEST, config.seed))
+
+
+def _check(config: DataConfig) -> None:
+    if config.seed < 0:
+        raise ConfigError(f"data.seed is {config.seed}; use 0 or more")
+    for name, value, allowed in (
+        ("test_transform", config.test_transform, TEST_TRANSFORMS),
+        ("holdout_rule", config.holdout_rule, ("balanced", "official")),
+    ):
+        if value not in allowed:
+            raise ConfigError(f"data.{name} is {value!r}; use {' or '.join(allowed)}")
+
+
+def read_source(config: DataConfig, require_train: bool = True) -> RawSource:
     """Find the parts of the source that `config` names, without decoding anything."""
     kind, _, name = resolve_source(config).source.partition("/")
     if kind == "digits":
@@ -85,12 +122,12 @@ def read_source(config: DataConfig) -> RawSource:
         Path(config.root).expanduser().mkdir(parents=True, exist_ok=True)
     root = _existing(config.root)
     if kind == "folder":
-        return read_folder(root)
+        return read_folder(root, require_train)
     if kind == "parquet":
-        return read_parquet(root, config.image_column, config.label_column)
+        return read_parquet(root, config.image_column, config.label_column, require_train)
     if kind == "torch":
         return read_torchvision(name, root, config.download)
-    return read_shards(name or root.name, root)
+    return read_shards(name or root.name, root, require_train)
 
 
 def resolve_source(config: DataConfig) -> DataConfig:
@@ -158,13 +195,18 @@ def _require_every_class(train: ImageSet, raw: RawSource, limited: bool) -> None
         )
 
 
-def _set_aside(images: ImageSet, amount: float, option: str, seed: tuple[int, ...]) -> tuple[ImageSet, ImageSet]:
+def _set_aside(
+    images: ImageSet, amount: float, option: str, seed: tuple[int, ...], official: bool = False
+) -> tuple[ImageSet, ImageSet]:
     """Divide into (rest, chosen); `amount` below 1 is a share, otherwise a number of images."""
     count = round(amount * len(images)) if amount < 1 else round(amount)
     if amount < 0 or count >= len(images):
         raise ConfigError(
             f"data.{option} is {amount:g} for {len(images)} images; use a fraction below 1 or a smaller count"
         )
+    if official:
+        chosen = official_holdout(len(images), count)
+        return images.subset(np.setdiff1d(np.arange(len(images)), chosen)), images.subset(chosen)
     chosen = stratified_choice(images.labels, images.keys, count, seed)
     if amount > 0 and len(chosen) == 0:
         raise DataError(

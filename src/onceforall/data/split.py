@@ -23,6 +23,13 @@ def stratified_choice(
     return np.sort(order[rank < np.repeat(quotas, sizes)])
 
 
+def official_holdout(images: int, count: int) -> np.ndarray:
+    """Indices (ascending) of the hold-out of the Once-for-All code: the head of one fixed permutation by torch."""
+    import torch
+
+    return np.sort(torch.randperm(images, generator=torch.Generator().manual_seed(2147483647))[:count].numpy())
+
+
 def _mixed(keys: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
     """Another random-looking order of keys for every seed: the finaliser of SplitMix64 (Steele et al. 2014)."""
     mixed = keys ^ np.random.SeedSequence(seed).generate_state(1, np.uint64)

@@ -4,6 +4,7 @@ A request carries everything a batch needs (paths or bytes, seeds, resolution), 
 copy and the pixels depend on the request alone, whoever decodes it.
 """
 
+import math
 import multiprocessing
 import os
 import signal
@@ -15,8 +16,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from .decode import CorruptImage, Payload, View, evaluation_view, random_view, read_view, reason_of
+from .decode import CorruptImage, Payload, evaluation_view, random_view, read_centre, read_view, reason_of
 
+TEST_TRANSFORMS = ("centre", "official", "mmrazor")
+MMRAZOR_SHORT_SIDE, MMRAZOR_SIDE = 256, 224
 _AHEAD = 3  # batches decoded in advance by each worker: one slow photo then delays nobody
 
 
@@ -40,13 +43,20 @@ class BatchRequest:
     resolution: int
     seeds: np.ndarray | None = None
     crop: RandomCrop | None = None
+    test_transform: str = "centre"
+
+    @property
+    def side(self) -> int:
+        """Side in pixels of the decoded images; the network stretches MMRazor's to its resolution."""
+        mmrazor = self.crop is None and self.test_transform == "mmrazor"
+        return MMRAZOR_SIDE if mmrazor else self.resolution
 
 
 @dataclass(frozen=True)
 class DecodedBatch:
     """The images of a request that could be read, and the others by name."""
 
-    pixels: np.ndarray  # uint8 (n, resolution, resolution, in_chans)
+    pixels: np.ndarray  # uint8 (n, side, side, in_chans)
     kept: np.ndarray  # their positions in the request, ascending
     labels: np.ndarray
     corrupt: list[CorruptImage]
@@ -54,14 +64,13 @@ class DecodedBatch:
 
 def decode_batch(request: BatchRequest) -> DecodedBatch:
     """Decode the images of a request; a pure function of it."""
-    count, side = len(request.payloads), request.resolution
+    count, side = len(request.payloads), request.side
     pixels = np.empty((count, side, side, request.in_chans), dtype=np.uint8)
     kept: list[int] = []
     corrupt: list[CorruptImage] = []
     for position, payload in enumerate(request.payloads):
-        view, mirror = _view(request, position)
         try:
-            pixels[len(kept)] = read_view(payload, request.in_chans, side, view, mirror)
+            pixels[len(kept)] = _decode(request, position, payload)
         except MemoryError:
             raise
         except Exception as error:  # decoders raise a dozen types for damaged data; each means the same here
@@ -72,13 +81,18 @@ def decode_batch(request: BatchRequest) -> DecodedBatch:
     return DecodedBatch(pixels[: len(kept)], positions, request.labels[positions], corrupt)
 
 
-def _view(request: BatchRequest, position: int) -> tuple[View, bool]:
-    """What to show of one image, and whether mirrored."""
-    if request.seeds is None or request.crop is None:
-        return evaluation_view(request.resolution), False
-    generator = np.random.default_rng(int(request.seeds[position]))
-    view = random_view(generator, request.crop.scale, request.crop.ratio)
-    return view, request.crop.flip and bool(generator.random() < 0.5)
+def _decode(request: BatchRequest, position: int, payload: Payload) -> np.ndarray:
+    """One image, as training or as the test transform shows it: uint8 (side, side, in_chans)."""
+    if request.seeds is not None and request.crop is not None:
+        generator = np.random.default_rng(int(request.seeds[position]))
+        view = random_view(generator, request.crop.scale, request.crop.ratio)
+        mirror = request.crop.flip and bool(generator.random() < 0.5)
+        return read_view(payload, request.in_chans, request.side, view, mirror)
+    if request.test_transform == "centre":
+        return read_view(payload, request.in_chans, request.side, evaluation_view(request.side))
+    official = request.test_transform == "official"
+    short_side = math.ceil(request.side / 0.875) if official else MMRAZOR_SHORT_SIDE
+    return read_centre(payload, request.in_chans, short_side, request.side)
 
 
 class _Decoder(Dataset):
