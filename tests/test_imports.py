@@ -13,6 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 BASE = {"errors", "files", "settings"}
 MAY_IMPORT = {
     "errors": set(),
+    "settings": set(),
     "files": {"errors"},
     "space": BASE,
     "elastic": BASE | {"space"},
@@ -25,10 +26,9 @@ MAY_IMPORT = {
     "interop": BASE | {"space", "supernets", "cost", "search"},
     "report": BASE | {"space", "elastic", "supernets", "data", "cost", "train", "search", "deploy", "interop"},
 }
-EVERYTHING = {*MAY_IMPORT, "run", "configuration", "settings"}
+EVERYTHING = {*MAY_IMPORT, "run", "configuration"}
 MAY_IMPORT |= {
-    "settings": set(),
-    "configuration": BASE | {"settings", "conf"},
+    "configuration": BASE | {"conf"},
     "conf": set(),
     "run": EVERYTHING - {"run"},
     "commands": EVERYTHING,

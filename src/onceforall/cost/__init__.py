@@ -5,12 +5,13 @@ from .analytic import count_macs, count_params, macs_table, memory_table, params
 from .latency import LatencyModel
 from .latency_build import build_latency_model
 from .measure import Latency, Timing, describe_machine, measure_latencies, measure_latency
-from .table import BlockTable
+from .table import CostTable, Term
 
 __all__ = [
-    "BlockTable",
+    "CostTable",
     "Latency",
     "LatencyModel",
+    "Term",
     "Timing",
     "build_latency_model",
     "count_macs",

@@ -1,6 +1,6 @@
 """MACs, parameters and peak activation memory of whole arrays of architectures, exact, without building a network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 
 from ..space import Arch, SearchSpace
-from . import structure
-from .table import BlockTable
+from .places import part_at
+from .structure import Part
+from .table import CostTable
 
 _TABLES = 16  # spaces remembered; a table takes 20 ms to build, and a search asks for the same one thousands of times
 
@@ -72,46 +73,22 @@ def peak_memory(
 
 
 @lru_cache(_TABLES)
-def macs_table(space: SearchSpace) -> BlockTable:
+def macs_table(space: SearchSpace) -> CostTable:
     """MACs of every part; `.total(codes)` is `count_macs`."""
-    layout = space.layout
-
-    def fixed(resolution: int) -> int:
-        last = structure.stage_sides(layout, resolution)[-1]
-        return structure.stem(layout).macs(resolution) + structure.head(layout).macs(last)
-
-    def block(resolution: int, stage: int, position: int, kernel_size: int, expand_ratio: float) -> int:
-        side = structure.block_side(layout, stage, position, resolution)
-        return structure.block(layout, stage, position, kernel_size, expand_ratio).macs(side)
-
-    return BlockTable.build(space, fixed, block)
+    return _table(space, Part.macs)
 
 
 @lru_cache(_TABLES)
-def params_table(space: SearchSpace) -> BlockTable:
+def params_table(space: SearchSpace) -> CostTable:
     """Parameters of every part; `.total(codes)` is `count_params`."""
-    layout = space.layout
-
-    def fixed(resolution: int) -> int:
-        return structure.stem(layout).params() + structure.head(layout).params()
-
-    def block(resolution: int, stage: int, position: int, kernel_size: int, expand_ratio: float) -> int:
-        return structure.block(layout, stage, position, kernel_size, expand_ratio).params()
-
-    return BlockTable.build(space, fixed, block)
+    return _table(space, lambda part, side: part.params())
 
 
 @lru_cache(_TABLES)
-def memory_table(space: SearchSpace) -> BlockTable:
+def memory_table(space: SearchSpace) -> CostTable:
     """Peak elements inside every part; `.largest(codes)` times the element size is `peak_memory`."""
-    layout = space.layout
+    return _table(space, Part.peak_elements)
 
-    def fixed(resolution: int) -> int:
-        last = structure.stage_sides(layout, resolution)[-1]
-        return max(structure.stem(layout).peak_elements(resolution), structure.head(layout).peak_elements(last))
 
-    def block(resolution: int, stage: int, position: int, kernel_size: int, expand_ratio: float) -> int:
-        side = structure.block_side(layout, stage, position, resolution)
-        return structure.block(layout, stage, position, kernel_size, expand_ratio).peak_elements(side)
-
-    return BlockTable.build(space, fixed, block)
+def _table(space: SearchSpace, cost: Callable[[Part, int], int]) -> CostTable:
+    return CostTable.build(space, lambda place, values: cost(*part_at(space.layout, place, values)))

@@ -13,7 +13,8 @@ import numpy as np
 from ..errors import ConfigError, FileFormatError, MeasurementError
 from ..files import read_json, write_json, write_text
 from ..space import Arch, SearchSpace
-from .table import BlockTable, as_codes
+from .places import Place, places
+from .table import CostTable, as_codes
 
 FORMAT = 1
 
@@ -24,10 +25,11 @@ class TableEntry:
 
     Attributes:
         resolution: of the image, in pixels.
-        block: "stem", "head", "first" (of its stage) or "other".
-        stage: counts from 1; None for stem and head.
+        block: "stem", "neck", "head", "first" (of its stage) or "other".
+        stage: counts from 1; None for stem, neck and head.
         ms: what the part adds to the latency of a network, before the model's correction.
         alone_ms, p10_ms, p90_ms: estimate and percentiles of the part running alone.
+        width_mults: of the elastic widths that the part touches.
     """
 
     key: str
@@ -40,6 +42,7 @@ class TableEntry:
     alone_ms: float
     p10_ms: float
     p90_ms: float
+    width_mults: tuple[float, ...] = ()
 
 
 class Comparison(NamedTuple):
@@ -144,11 +147,12 @@ class LatencyModel:
                 f"the latency table of {self.device} has no resolution {arch.resolution} px "
                 f"(it has {', '.join(map(str, self.resolutions))}); measure it too, or search only those"
             )
-        keys = [part_key(arch.resolution, block) for block in ("stem", "head")]
-        for stage, blocks in enumerate(arch.stages, start=1):
-            for position, block in enumerate(blocks):
-                kind = "first" if position == 0 else "other"
-                keys.append(part_key(arch.resolution, kind, stage, block.kernel_size, block.expand_ratio))
+        code = self.space.encode([arch])[0]
+        keys = []
+        for place in places(self.space):
+            values = [self.space.column_values(column)[code[column]] for column in place.columns]
+            if None not in values:
+                keys.append(key_of(place, values))
         missing = next(key for key in keys if key not in self._milliseconds)
         return MeasurementError(
             f"the latency table of {self.device} lacks {missing}, which architecture {arch.name} needs; measure anew"
@@ -159,17 +163,9 @@ class LatencyModel:
         return {entry.key: entry.ms for entry in self.entries}
 
     @cached_property
-    def _table(self) -> BlockTable:
+    def _table(self) -> CostTable:
         found = self._milliseconds
-
-        def fixed(resolution: int) -> float:
-            return sum(found.get(part_key(resolution, block), np.nan) for block in ("stem", "head"))
-
-        def block(resolution: int, stage: int, position: int, kernel_size: int, expand_ratio: float) -> float:
-            kind = "first" if position == 0 else "other"
-            return found.get(part_key(resolution, kind, stage + 1, kernel_size, expand_ratio), np.nan)
-
-        return BlockTable.build(self.space, fixed, block, np.float64)
+        return CostTable.build(self.space, lambda place, values: found.get(key_of(place, values), np.nan), np.float64)
 
     # ---- files ------------------------------------------------------------------------------------------------------
 
@@ -202,7 +198,9 @@ class LatencyModel:
         columns = [column.name for column in fields(TableEntry)]
         writer = csv.DictWriter(table, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(entry) for entry in self.entries)
+        writer.writerows(
+            {**asdict(entry), "width_mults": " ".join(map(str, entry.width_mults))} for entry in self.entries
+        )
         write_text(path.with_name(path.name + ".csv"), table.getvalue())
         write_json(path.with_name(path.name + ".json"), self.to_dict())
 
@@ -221,7 +219,10 @@ class LatencyModel:
             plain = ("device", "machine", "runtime", "threads", "batch", "estimator", "timing")
             return cls(
                 space=SearchSpace.from_dict(described["space"]),
-                entries=tuple(TableEntry(**entry) for entry in described["table"]),
+                entries=tuple(
+                    TableEntry(**{**entry, "width_mults": tuple(entry.get("width_mults", ()))})
+                    for entry in described["table"]
+                ),
                 scale=described["affine"]["scale"],
                 offset_ms=described["affine"]["offset"],
                 calibration=_comparisons(described["calibration"]["networks"]),
@@ -238,11 +239,28 @@ def part_key(
     stage: int | None = None,
     kernel_size: int | None = None,
     expand_ratio: float | None = None,
+    width_mults: Sequence[float] = (),
 ) -> str:
-    """The name of a table entry, for example `r224.stem` or `r224.stage2.first.k5e4`; stage counts from 1."""
+    """The name of a table entry, for example `r224.stem` or `r224.stage2.first.k5e4`; stage counts from 1.
+
+    Multipliers of the elastic widths it touches follow: `r224.stage2.first.k3e0.25.w0.8-1`.
+    """
+    widths = ".w" + "-".join(f"{mult:g}" for mult in width_mults) if width_mults else ""
     if stage is None:
-        return f"r{resolution}.{block}"
-    return f"r{resolution}.stage{stage}.{block}.k{kernel_size}e{expand_ratio:g}"
+        return f"r{resolution}.{block}{widths}"
+    return f"r{resolution}.stage{stage}.{block}.k{kernel_size}e{expand_ratio:g}{widths}"
+
+
+def choice_of(place: Place, values: Sequence[Any]) -> tuple[Any, ...]:
+    """Values of a place's columns as the arguments of `part_key`."""
+    if place.stage is None:
+        return values[0], place.label, None, None, None, tuple(values[1:])
+    return values[0], place.label, place.stage + 1, values[1], values[2], tuple(values[3:])
+
+
+def key_of(place: Place, values: Sequence[Any]) -> str:
+    """The name of the entry for what stands at a place."""
+    return part_key(*choice_of(place, values))
 
 
 def _comparisons(networks: list[dict[str, Any]]) -> tuple[Comparison, ...]:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,10 @@ from ..space import Arch, SearchSpace
 from . import structure
 from .agreement import kendall_tau, mean_relative_error
 from .analytic import HasSpace, count_macs, space_of
-from .latency import Comparison, LatencyModel, TableEntry, Validation, part_key
+from .latency import Comparison, LatencyModel, TableEntry, Validation, choice_of, part_key
 from .measure import ESTIMATOR, Latency, Timing, describe_machine
 from .onnx_graph import write_onnx
+from .places import fillings, part_at, places
 from .resumable import RoundStore, Task, measure_tasks
 
 DEVICES = ("onnxruntime",)
@@ -69,8 +71,8 @@ def build_latency_model(
     timing = replace(timing or Timing(), threads=threads, batch=batch)
     if timing.rounds < 2:
         raise ConfigError(f"rounds is {timing.rounds}; a latency model needs at least 2, to tell how well it repeats")
-    places = list(_places(measured))
-    part_tasks = [_part_tasks(place, batch) for place in places]
+    sites = list(_sites(measured))
+    part_tasks = [_part_tasks(site, batch) for site in sites]
     fitted, held_back = choose_networks(measured, calibration_networks, validation_networks, seed)
     network_tasks = [_network_task(space, arch, batch, export) for arch in [*fitted, *held_back]]
 
@@ -84,8 +86,8 @@ def build_latency_model(
         device=device,
         space=space,
         entries=tuple(
-            _entry(place, [store.latency(task.key) for task in tasks])
-            for place, tasks in zip(places, part_tasks, strict=True)
+            _entry(site, [store.latency(task.key) for task in tasks])
+            for site, tasks in zip(sites, part_tasks, strict=True)
         ),
         batch=batch,
         threads=threads,
@@ -133,39 +135,34 @@ def fit_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A table entry still to be measured: what it is, and the side in pixels of its input."""
+class _Site:
+    """A table entry still to be measured: what stands there, the side of its input, and the arguments of its key."""
 
     part: structure.Part
     side: int
-    resolution: int
-    block: str
-    stage: int | None = None
-    kernel_size: int | None = None
-    expand_ratio: float | None = None
+    choice: tuple[Any, ...]
+    repeats: bool  # a network can have it more than once
 
 
-def _places(space: SearchSpace) -> Iterator[_Place]:
-    """Every part of every network of a space."""
-    layout = space.layout
-    for resolution in space.resolutions:
-        yield _Place(structure.stem(layout), resolution, resolution, "stem")
-        for stage, choices in enumerate(space.stages):
-            for position, block in enumerate(("first", "other")[: choices.depths[-1]]):
-                side = structure.block_side(layout, stage, position, resolution)
-                for kernel_size, expand_ratio in itertools.product(choices.kernel_sizes, choices.expand_ratios):
-                    part = structure.block(layout, stage, position, kernel_size, expand_ratio)
-                    yield _Place(part, side, resolution, block, stage + 1, kernel_size, expand_ratio)
-        yield _Place(structure.head(layout), structure.stage_sides(layout, resolution)[-1], resolution, "head")
+def _sites(space: SearchSpace) -> Iterator[_Site]:
+    """Every part of every network of a space, places of one label and stage once."""
+    seen = set()
+    for place in places(space):
+        if (place.label, place.stage) in seen:
+            continue
+        seen.add((place.label, place.stage))
+        for _, values in fillings(space, place):
+            part, side = part_at(space.layout, place, values)
+            yield _Site(part, side, choice_of(place, values), place.label == "other")
 
 
-def _part_tasks(place: _Place, batch: int) -> list[Task]:
+def _part_tasks(site: _Site, batch: int) -> list[Task]:
     """A part alone; and two in a row where a network can have it more than once."""
-    copies = (1, 2) if place.block == "other" else (1,)
-    return [_task([place.part] * number, place.side, batch) for number in copies]
+    copies = (1, 2) if site.repeats else (1,)
+    return [_task([site.part] * number, site.side, batch) for number in copies]
 
 
-def _entry(place: _Place, latencies: list[Latency]) -> TableEntry:
+def _entry(site: _Site, latencies: list[Latency]) -> TableEntry:
     """What a part costs inside a network.
 
     Alone it also pays for entering the runtime and for turning its input and output into the runtime's own memory
@@ -175,9 +172,15 @@ def _entry(place: _Place, latencies: list[Latency]) -> TableEntry:
     """
     alone = latencies[0].estimate_ms
     added = latencies[-1].estimate_ms - alone if len(latencies) > 1 else alone
-    choice = (place.resolution, place.block, place.stage, place.kernel_size, place.expand_ratio)
+    *choice, width_mults = site.choice
     return TableEntry(
-        part_key(*choice), *choice, max(added, alone / 2), alone, latencies[0].p10_ms, latencies[0].p90_ms
+        part_key(*site.choice),
+        *choice,
+        ms=max(added, alone / 2),
+        alone_ms=alone,
+        p10_ms=latencies[0].p10_ms,
+        p90_ms=latencies[0].p90_ms,
+        width_mults=width_mults,
     )
 
 

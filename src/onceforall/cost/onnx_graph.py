@@ -18,6 +18,7 @@ OPSET = 20
 _IR_VERSION = 10  # read by every ONNX Runtime from 1.18 on
 _NODES: dict[str, tuple[str, dict[str, Any]]] = {
     "relu": ("Relu", {}),
+    "relu6": ("Clip", {}),
     "hard_swish": ("HardSwish", {}),
     "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
     "multiply": ("Mul", {}),
@@ -68,6 +69,7 @@ class _GraphWriter:
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
         self._rng = rng
+        self._six: list[str] = []  # the two bounds of relu6, written once as an exporter does
 
     def append(self, part: Part, value: str) -> str:
         """Append a part that reads `value` and return the name of its output."""
@@ -90,6 +92,14 @@ class _GraphWriter:
         if operation.kind == "linear":
             weights = [self._random(out_channels, operation.in_channels), self._random(out_channels)]
             return self._node("Gemm", [self._node("Flatten", inputs), *weights], transB=1)
+        kernel, strides = [operation.kernel_size] * 2, [operation.stride] * 2
+        if operation.kind == "max_pool":
+            return self._node("MaxPool", inputs, kernel_shape=kernel, strides=strides, pads=[1] * 4)
+        if operation.kind == "average_pool":
+            return self._node("AveragePool", inputs, kernel_shape=kernel, strides=strides, ceil_mode=1)
+        if operation.kind == "relu6":
+            self._six = self._six or [self._constant(np.float32(0)), self._constant(np.float32(6))]
+            inputs = inputs + self._six
         kind, attributes = _NODES[operation.kind]
         return self._node(kind, inputs, **attributes)
 
@@ -104,9 +114,9 @@ class _GraphWriter:
         values = self._rng.standard_normal(shape, dtype=np.float32)
         return self._constant(values * np.sqrt(2 / max(1, np.prod(shape[1:]))).astype(np.float32))
 
-    def _constant(self, values: np.ndarray) -> str:
+    def _constant(self, values: Any) -> str:
         from onnx import numpy_helper
 
         name = f"weight{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(values, name))
+        self.weights.append(numpy_helper.from_array(np.asarray(values), name))
         return name

@@ -1,22 +1,23 @@
 """What a sub-network executes, operation by operation, read off its layout without building it.
 
 One description serves three readers: `analytic` counts it, `onnx_graph` writes it down for a runtime, and the latency
-model measures it part by part. A network is a stem, its blocks, and a head; each is a `Part`.
+model measures it part by part. A network is a stem, its blocks, and a head (ResNet-D also has a neck, which ends its
+stem); each is a `Part`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..space import Arch, Layout, MobileLayout, ResidualLayout
+from ..space import Arch, BottleneckLayout, Layout, MobileLayout, ResidualLayout
 
-IN_PLACE = frozenset({"relu", "hard_swish", "hard_sigmoid", "multiply", "add"})
+IN_PLACE = frozenset({"relu", "relu6", "hard_swish", "hard_sigmoid", "multiply", "add"})
 
 
 class Operation(NamedTuple):
     """One operation. Inputs are values: 0 is the input of the part, operation i makes value i + 1."""
 
-    kind: str  # "conv", "linear", "pool" (global average), or one of IN_PLACE
+    kind: str  # "conv", "linear", "pool" (global average), "max_pool", "average_pool", or one of IN_PLACE
     inputs: tuple[int, ...]
     in_channels: int
     out_channels: int
@@ -39,7 +40,7 @@ class Part:
         found = [side]
         for operation in self.operations:
             before = found[operation.inputs[0]]
-            if operation.kind == "conv":
+            if operation.kind in ("conv", "max_pool", "average_pool"):
                 found.append((before - 1) // operation.stride + 1)
             else:
                 found.append(1 if operation.kind in ("pool", "linear") else before)
@@ -113,9 +114,9 @@ class _PartBuilder:
     def linear(self, value: int, out_channels: int) -> int:
         return self._append(Operation("linear", (value,), self._channels[value], out_channels, bias=True))
 
-    def apply(self, kind: str, *values: int) -> int:
+    def apply(self, kind: str, *values: int, kernel_size: int = 1, stride: int = 1) -> int:
         channels = self._channels[values[0]]
-        return self._append(Operation(kind, values, channels, channels))
+        return self._append(Operation(kind, values, channels, channels, kernel_size, stride))
 
     def squeeze_excite(self, value: int, squeeze_width: int) -> int:
         squeezed = self.apply("relu", self.conv(self.apply("pool", value), squeeze_width, bias=True, norm=False))
@@ -126,25 +127,46 @@ class _PartBuilder:
         return Part(self._channels[0], tuple(self._operations))
 
 
-def stem(layout: Layout) -> Part:
-    """Everything before the first elastic block."""
+def stem(layout: Layout, width: int | None = None) -> Part:
+    """Everything before the first elastic block; `width` is that of the stem's middle where it is elastic."""
     build = _PartBuilder(layout.in_chans)
-    value = build.conv(0, layout.stem_width, 3, layout.stem_stride)
-    if isinstance(layout, ResidualLayout):
+    value = build.conv(0, layout.stem_width if width is None else width, 3, layout.stem_stride)
+    if not isinstance(layout, MobileLayout):
         build.apply("relu", value)
         return build.part()
     entry = build.apply(layout.stem_activation, value)
     value = build.conv(entry, layout.stem_width, 3, depthwise=True)
     value = build.conv(build.apply(layout.first_activation, value), layout.first_width)
-    if layout.first_width == layout.stem_width:
+    if layout.has_first_shortcut:
         build.apply("add", value, entry)
     return build.part()
 
 
-def block(layout: Layout, stage: int, position: int, kernel_size: int, expand_ratio: float) -> Part:
-    """One elastic block; stage and position in the stage count from 0."""
-    middle = layout.middle_width(stage, position, expand_ratio)
+def neck(middle_width: int, width: int) -> Part:
+    """The last convolution of a ResNet-D's stem and the pooling behind it."""
+    build = _PartBuilder(middle_width)
+    value = build.apply("relu", build.conv(0, width, 3))
+    build.apply("max_pool", value, kernel_size=3, stride=2)
+    return build.part()
+
+
+def block(
+    layout: Layout,
+    stage: int,
+    position: int,
+    kernel_size: int,
+    expand_ratio: float,
+    widths: tuple[int, int] | None = None,
+) -> Part:
+    """One elastic block; stage and position in the stage count from 0; `widths` (in, out) where they are elastic."""
     stride = layout.stages[stage].stride if position == 0 else 1
+    if isinstance(layout, BottleneckLayout):
+        assert widths is not None
+        build = _PartBuilder(widths[0])
+        if stage == 0:
+            return _stem_block(build, widths[1])
+        return _bottleneck(build, layout.middle_width(widths[1], expand_ratio), widths[1], stride, position == 0)
+    middle = layout.middle_width(stage, position, expand_ratio)
     build = _PartBuilder(layout.in_width(stage, position))
     if isinstance(layout, MobileLayout):
         return _inverted_bottleneck(build, layout, stage, middle, kernel_size, stride)
@@ -177,23 +199,43 @@ def _residual_block(
     return build.part()
 
 
-def head(layout: Layout) -> Part:
-    """Everything after the last elastic block."""
-    build = _PartBuilder(layout.stages[-1].width)
-    if isinstance(layout, ResidualLayout):
+def _stem_block(build: _PartBuilder, width: int) -> Part:
+    build.apply("add", build.apply("relu", build.conv(0, width, 3)), 0)
+    return build.part()
+
+
+def _bottleneck(build: _PartBuilder, middle: int, width: int, stride: int, project: bool) -> Part:
+    value = build.apply("relu", build.conv(0, middle))
+    value = build.apply("relu", build.conv(value, middle, 3, stride))
+    value = build.conv(value, width)
+    shortcut = 0
+    if project:
+        pooled = build.apply("average_pool", 0, kernel_size=stride, stride=stride) if stride > 1 else 0
+        shortcut = build.conv(pooled, width)
+    build.apply("relu", build.apply("add", value, shortcut))
+    return build.part()
+
+
+def head(layout: Layout, width: int | None = None) -> Part:
+    """Everything after the last elastic block; `width` is that of its input where it is elastic."""
+    build = _PartBuilder(layout.stages[-1].width if width is None else width)
+    if not isinstance(layout, MobileLayout):
         build.linear(build.apply("pool", 0), layout.num_classes)
         return build.part()
-    value = build.apply(layout.head_activation, build.conv(0, layout.expand_width))
-    value = build.conv(build.apply("pool", value), layout.mix_width, norm=False)
-    build.linear(build.apply(layout.head_activation, value), layout.num_classes)
+    value = build.apply("pool", build.apply(layout.head_activation, build.conv(0, layout.expand_width)))
+    if layout.mix_width:
+        value = build.apply(layout.head_activation, build.conv(value, layout.mix_width, norm=False))
+    build.linear(value, layout.num_classes)
     return build.part()
 
 
 def stage_sides(layout: Layout, resolution: int) -> list[int]:
     """Side of the input of every stage, and last of the head, in pixels, for an image of `resolution` pixels."""
     sides = [(resolution - 1) // layout.stem_stride + 1]
-    for stage in layout.stages:
+    for index, stage in enumerate(layout.stages):
         sides.append((sides[-1] - 1) // stage.stride + 1)
+        if isinstance(layout, BottleneckLayout) and index == 0:
+            sides[-1] = (sides[-1] - 1) // 2 + 1  # the pooling of the neck
     return sides
 
 
@@ -204,9 +246,21 @@ def block_side(layout: Layout, stage: int, position: int, resolution: int) -> in
 
 def network(layout: Layout, arch: Arch) -> Iterator[tuple[Part, int]]:
     """All parts of a sub-network in the order they run, each with the side of its input in pixels."""
-    yield stem(layout), arch.resolution
+    sides = stage_sides(layout, arch.resolution)
+    widths = layout.widths(arch.width_mults) if isinstance(layout, BottleneckLayout) else ()
+    yield stem(layout, *widths[:1]), arch.resolution
     for stage, blocks in enumerate(arch.stages):
+        if widths and stage == 1:
+            yield neck(*widths[:2]), sides[0]
         for position, chosen in enumerate(blocks):
+            between = in_out_widths(widths, stage, position) if widths else None
             side = block_side(layout, stage, position, arch.resolution)
-            yield block(layout, stage, position, chosen.kernel_size, chosen.expand_ratio), side
-    yield head(layout), stage_sides(layout, arch.resolution)[-1]
+            yield block(layout, stage, position, chosen.kernel_size, chosen.expand_ratio, between), side
+    yield head(layout, *widths[-1:]), sides[-1]
+
+
+def in_out_widths(widths: Sequence[int], stage: int, position: int) -> tuple[int, int]:
+    """Input and output channels of a block of a `BottleneckLayout` with these widths."""
+    if stage == 0:
+        return widths[0], widths[0]
+    return widths[stage + 1 - (position == 0)], widths[stage + 1]

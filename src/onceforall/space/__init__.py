@@ -1,9 +1,10 @@
 """What can be chosen: architectures and search spaces, without torch."""
 
 from .arch import Arch, Block
+from .choices import StageChoices
 from .families import create_space, list_spaces
 from .layouts import BottleneckLayout, Layout, MobileLayout, ResidualLayout, StageLayout, make_divisible
-from .space import SearchSpace, StageChoices
+from .space import SearchSpace
 
 __all__ = [
     "Arch",

@@ -124,12 +124,16 @@ class BottleneckLayout(_Layout):
     kind: ClassVar[str] = "bottleneck"
     width_names: ClassVar[tuple[str, ...]] = ("stem_middle", "stem", "stage2", "stage3", "stage4", "stage5")
 
+    def width(self, index: int, width_mult: float) -> int:
+        """Channels of the width named `width_names[index]` at a multiplier."""
+        if index == 0:
+            return make_divisible(make_divisible(self.stem_width * width_mult) // 2)
+        base = self.stem_width if index == 1 else self.stages[index - 1].width
+        return make_divisible(base * width_mult)
+
     def widths(self, width_mults: Sequence[float]) -> tuple[int, ...]:
         """Channels of the stem's middle, the stem, and the four stages, for one multiplier each."""
-        middle, *others = width_mults
-        bases = (self.stem_width, *(stage.width for stage in self.stages[1:]))
-        inner = make_divisible(make_divisible(self.stem_width * middle) // 2)
-        return (inner, *(make_divisible(base * mult) for base, mult in zip(bases, others, strict=True)))
+        return tuple(self.width(index, mult) for index, mult in enumerate(width_mults))
 
     @staticmethod
     def middle_width(out_width: int, expand_ratio: float) -> int:

@@ -122,7 +122,7 @@ class ResidualConv(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        from timm.layers import ConvNormAct
+        from timm.layers.conv_bn_act import ConvNormAct
 
         self.conv = ConvNormAct(width, width, 3)
 
