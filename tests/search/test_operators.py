@@ -22,6 +22,9 @@ SPACES = [
     create_space("mbv3_small", resolutions=(32, 40, 48)),
     create_space("resnet_small"),
     create_space("mbv3_small", depths=(2,), kernel_sizes=(3,)),
+    create_space("resnet50"),
+    create_space("compound"),
+    create_space("compound_elastic"),
 ]
 spaces = st.sampled_from(SPACES)
 seeds = st.integers(0, 2**32 - 1)
@@ -104,7 +107,12 @@ def test_spread_reaches_both_ends() -> None:
 
 
 def test_enumeration_is_complete_and_distinct() -> None:
-    for space in (create_space("resnet_small"), create_space("mbv3_small", kernel_sizes=(3,), depths=(1, 2))):
+    for space in (
+        create_space("resnet_small"),
+        create_space("mbv3_small", kernel_sizes=(3,), depths=(1, 2)),
+        create_space("compound"),
+        create_space("resnet50", depths=(0, 1, 4, 6), expand_ratios=(0.2,), resolutions=(128,)),
+    ):
         codes = enumerate_codes(space)
         assert len(codes) == space.size == len(unique_codes(codes))
         assert_codes(space, codes[:: max(1, len(codes) // 100)])
