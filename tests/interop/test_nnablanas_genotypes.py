@@ -131,7 +131,7 @@ def test_where_the_original_parser_fails_the_error_says_how(genotype, complaint)
         # A lone block joins the runs after it, whose borders move; the last run is never counted.
         (with_stage(1, [0, 9, 9, 9]), (4, 4, 4, 4, 4), 1, ((3, 3), (3, 4), (3, 4), (3, 4))),
         # A stage without blocks: all later depths move one stage to the left, the last keeps the largest.
-        (with_stage(1, [9, 9, 9, 9])[:16] + [8, 8, 9, 9], (4, 4, 4, 2, 4), 5, ((7, 6), (7, 6), (3, 4), (3, 4))),
+        ([*with_stage(1, [9, 9, 9, 9])[:16], 8, 8, 9, 9], (4, 4, 4, 2, 4), 5, ((7, 6), (7, 6), (3, 4), (3, 4))),
         # Read as depth 2: the first two positions run, one of them skipped.
         (with_stage(2, [0, 9, 8, 9]), (4, 2, 4, 4, 4), 2, ((3, 3), (3, 4))),
         (with_stage(2, [9, 0, 8, 9]), (4, 2, 4, 4, 4), 2, ((3, 4), (3, 3))),

@@ -1,0 +1,104 @@
+"""HDF5 parameter files of NNablaNAS, both ways."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import FileFormatError, MissingExtra
+from ...files import atomic_path
+from .names import as_array, from_layout, is_trained, parameter_names
+
+
+def load_h5(network: nn.Module, path: str | Path, strict: bool = True, other_classes: bool = False) -> list[str]:
+    """Load an HDF5 parameter file into a supernet, or into a network that `extract` made.
+
+    Files of elastic and of static networks are understood. A file without kernel matrices fits every supernet (a
+    network of one kernel size has none); they keep their values.
+
+    Args:
+        network: an mbv3 or resnet50 supernet, or one of its extracted networks.
+        strict: refuse a file unless it holds every parameter in the right shape and no other. Otherwise load what fits
+            by name and shape, as NNablaNAS does.
+        other_classes: leave the classifier out when the file has another number of classes.
+
+    Returns:
+        What was not loaded, one text each.
+
+    Raises:
+        FileFormatError: not a whole HDF5 file, no parameter file, or in strict mode one of another network; what is
+            missing, unexpected or of another shape is listed. MissingExtra: h5py is not installed.
+    """
+    found = _read(Path(path))
+    own = network.state_dict()
+    loaded: dict[str, Tensor] = {}
+    used: set[str] = set()
+    problems: list[str] = []
+    excused: list[str] = []
+    has_matrices = any(name.endswith("_matrix") for name in found)
+    for key, names in parameter_names(network).items():
+        name = next((name for name in names if name in found), None)
+        if name is None:
+            without = names[0].endswith("_matrix") and not has_matrices
+            (excused if without else problems).append(f"missing {names[0]}")
+            continue
+        used.add(name)
+        tensor = from_layout(name, found[name])
+        if tensor.shape == own[key].shape:
+            loaded[key] = tensor.to(own[key].dtype)
+            continue
+        text = f"{name} has shape {tuple(tensor.shape)}, needs {tuple(own[key].shape)}"
+        (excused if other_classes and name.startswith("classifier/") else problems).append(text)
+    problems += [f"unexpected {name}" for name in sorted(set(found) - used)]
+    if strict and problems:
+        listed = "; ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
+        raise FileFormatError(f"{path} does not hold the parameters of this network: {listed}")
+    network.load_state_dict(loaded, strict=False)
+    return problems + excused
+
+
+def save_h5(network: nn.Module, path: str | Path) -> None:
+    """Write a supernet, or a network that `extract` made, as an HDF5 parameter file under NNablaNAS's names.
+
+    Raises:
+        FileFormatError: a network NNablaNAS does not have. StorageError: the place is not writable or the disk full.
+    """
+    h5py = _h5py()
+    state = network.state_dict()
+    names = parameter_names(network)
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        for index, (key, (name, *_)) in enumerate(names.items()):
+            dataset = file.create_dataset(name, data=as_array(name, state[key]))
+            dataset.attrs["need_grad"] = is_trained(name)
+            dataset.attrs["index"] = index
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    """All datasets of a file by their path. Raises FileFormatError."""
+    h5py = _h5py()
+    found: dict[str, Tensor] = {}
+
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = torch.from_numpy(item[()])
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(collect)
+    except FileNotFoundError as error:
+        raise FileFormatError(f"{path} does not exist") from error
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{path} is not a whole HDF5 parameter file ({error})") from error
+    if not found:
+        raise FileFormatError(f"{path} is an HDF5 file without parameters")
+    return found
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtra("HDF5 weights need h5py; install it with: pip install 'onceforall[nnablanas]'") from error
+    return h5py
