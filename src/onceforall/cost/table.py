@@ -93,5 +93,8 @@ class CostTable:
         result = np.empty(len(codes), dtype=self._values.dtype)
         for start in range(0, len(codes), _ROWS):
             part = slice(start, start + _ROWS)
-            result[part] = combine.reduce(self._gather(codes[part]), axis=0)
+            terms = self._gather(codes[part])
+            # NumPy adds a lone column in pairs, which rounds otherwise than one term after another does.
+            lone = terms.shape[1] == 1
+            result[part] = combine.accumulate(terms, axis=0)[-1] if lone else combine.reduce(terms, axis=0)
         return result
