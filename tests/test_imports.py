@@ -26,10 +26,11 @@ MAY_IMPORT = {
     "interop": BASE | {"space", "supernets", "cost", "search"},
     "report": BASE | {"space", "elastic", "supernets", "data", "cost", "train", "search", "deploy", "interop"},
 }
-EVERYTHING = {*MAY_IMPORT, "run", "configuration"}
+EVERYTHING = {*MAY_IMPORT, "run", "configuration", "pretrained"}
 MAY_IMPORT |= {
     "configuration": BASE | {"conf"},
     "conf": set(),
+    "pretrained": BASE | {"space", "supernets", "interop"},
     "run": EVERYTHING - {"run"},
     "commands": EVERYTHING,
     "cli": EVERYTHING | {"commands", "__init__"},

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .elastic import calibrate as calibrate
     from .errors import InvalidArch as InvalidArch
     from .errors import OnceForAllError as OnceForAllError
+    from .pretrained import create_supernet as create_supernet
+    from .pretrained import load_pretrained as load_pretrained
     from .run import Run as Run
     from .space import Arch as Arch
     from .space import Block as Block
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from .space import create_space as create_space
     from .space import list_spaces as list_spaces
     from .supernets import Supernet as Supernet
-    from .supernets import create_supernet as create_supernet
     from .supernets import list_supernets as list_supernets
     from .supernets import load_supernet as load_supernet
 
@@ -50,9 +51,10 @@ _HOMES = {
     "count_macs": "cost",
     "count_params": "cost",
     "create_space": "space",
-    "create_supernet": "supernets",
+    "create_supernet": "pretrained",
     "list_spaces": "space",
     "list_supernets": "supernets",
+    "load_pretrained": "pretrained",
     "load_supernet": "supernets",
     "peak_memory": "cost",
 }
@@ -79,6 +81,7 @@ __all__ = [
     "interop",
     "list_spaces",
     "list_supernets",
+    "load_pretrained",
     "load_supernet",
     "peak_memory",
     "report",

@@ -63,7 +63,7 @@ def list_networks(config: ListConfig) -> list[ListedSpace]:
             rows,
         )
     )
-    out.print("Any width multiplier: mbv3_w<multiplier>. Any resolutions: space.resolutions=[...].")
+    out.print("Any width multiplier after _w. Any resolutions: space.resolutions=[...].")
     return listed
 
 

@@ -25,25 +25,20 @@ def create_supernet(
     name: str,
     num_classes: int = 1000,
     in_chans: int = 3,
-    pretrained: str | Path | None = None,
     dropout: float = 0.0,
     **space_options: Any,
 ) -> Supernet:
-    """A supernet with fresh weights, or those of a file.
+    """A supernet with fresh weights; `onceforall.create_supernet` also takes those of a file.
 
     Args:
         name: see `list_supernets`.
-        pretrained: path of a saved supernet; its classifier is left out when the number of classes differs.
         dropout: rate before the classifier.
         space_options: resolutions, kernel_sizes, expand_ratios, depths, width_mults, compound; see `create_space`.
 
     Raises:
-        ConfigError: unknown name or option. FileFormatError: `pretrained` does not fit.
+        ConfigError: unknown name or option.
     """
-    supernet = build_supernet(create_space(name, num_classes, in_chans, **space_options), dropout)
-    if pretrained is not None:
-        load_weights(supernet, pretrained, other_classes=True)
-    return supernet
+    return build_supernet(create_space(name, num_classes, in_chans, **space_options), dropout)
 
 
 def build_supernet(space: SearchSpace, dropout: float = 0.0) -> Supernet:
@@ -95,8 +90,11 @@ def read_supernet_description(path: str | Path) -> dict[str, Any]:
     return description
 
 
-def load_weights(supernet: Supernet, path: str | Path, other_classes: bool = False) -> None:
+def load_weights(supernet: Supernet, path: str | Path, other_classes: bool = False) -> list[str]:
     """Load saved weights strictly; with `other_classes` a classifier of another size is left out.
+
+    Returns:
+        The keys left out.
 
     Raises:
         FileFormatError: names the keys that are missing, unexpected, or of another shape.
@@ -117,6 +115,7 @@ def load_weights(supernet: Supernet, path: str | Path, other_classes: bool = Fal
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise FileFormatError(f"{path} does not fit a {supernet.space.name} supernet: {'; '.join(problems[:3])}{more}")
     supernet.load_state_dict(tensors, strict=False)
+    return sorted(set(own) - set(tensors))
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
