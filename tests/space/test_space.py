@@ -143,3 +143,53 @@ def test_families_refuse_what_they_do_not_know():
     with pytest.raises(ConfigError, match="resolutions"):
         create_space("mbv3_w1.0", resolutions=[3])
     assert create_space("mbv3_w0.5").layout.stages[0].width == 16
+
+
+def test_compound_spaces_are_as_small_as_published():
+    assert create_space("compound").size_per_resolution == 243
+    assert create_space("compound_elastic").size_per_resolution == (3**2 + 3**3 + 3**4) ** 5
+    assert create_space("mbv3_w1.0", compound=True).size == create_space("compound_elastic_w1.0").size
+    published = {2: 3, 3: 4, 4: 6}
+    for arch in create_space("compound").sample_many(50, np.random.default_rng(0)):
+        for kernel_size, blocks in zip((3, 5, 3, 3, 5), arch.stages, strict=True):
+            assert set(blocks) == {Block(kernel_size, published[len(blocks)])}
+
+
+def test_compound_ratios_are_clipped_to_those_that_are_kept():
+    space = create_space("mbv3_w1.0", compound=True, expand_ratios=[4, 6], depths=[2, 4])
+    assert space.stages[0].expand_of_depth == (4, 6)
+    assert space.restrict(depths=[4]).stages[0].expand_of_depth == (6,)
+    with pytest.raises(ConfigError, match="depths imply the expand ratios"):
+        space.restrict(expand_ratios=[6])
+    with pytest.raises(ConfigError, match="compound=True needs depths 2, 3, 4"):
+        create_space("resnet_small", compound=True)
+
+
+def test_a_choice_that_does_not_follow_its_leader_is_refused():
+    space = create_space("compound_elastic")
+    wide = Arch(224, ((Block(3, 6),) * 2, *space.largest.stages[1:]))
+    code = space.encode([space.largest])
+    code[0, space.columns.index("stage1.block1.expand_ratio")] = 1
+    with pytest.raises(InvalidArch, match=r"stage 1, block 1 has expand ratio 6; .* depth 2 implies 3"):
+        space.encode([wide])
+    with pytest.raises(InvalidArch, match=r"stage1\.block1\.expand_ratio holds 1; .* tied column"):
+        space.decode(code)
+
+
+def test_elastic_widths_are_named_counted_and_restricted():
+    space = create_space("resnet50")
+    stages = [2, 3**2 + 3**3 + 3**4, 3**2 + 3**3 + 3**4, 3**4 + 3**5 + 3**6, 3**2 + 3**3 + 3**4]
+    assert space.size_per_resolution == np.prod(stages, dtype=object) * 3**6
+    assert space.columns[-6:] == tuple(f"width.{name}" for name in space.layout.width_names)
+    narrow = space.restrict(width_mults=[0.65], depths=[0, 1, 2, 4], expand_ratios=[0.2])
+    assert narrow.largest.width_mults == (0.65,) * 6
+    assert all(arch in space for arch in narrow.sample_many(20, np.random.default_rng(0)))
+    largest = space.largest
+    for widths, message in (
+        ((1,) * 5, "needs 6 width multipliers .*stem_middle.* has 5"),
+        ((1, 1, 1, 0.7, 1, 1), "width multiplier 0.7 of stage3 is not allowed .*: 0.65, 0.8, 1"),
+    ):
+        with pytest.raises(InvalidArch, match=message):
+            space.validate(Arch(largest.resolution, largest.stages, widths))
+    with pytest.raises(ConfigError, match=r"width_mults: 0\.5 not in space"):
+        space.restrict(width_mults=[0.5])
