@@ -12,10 +12,11 @@ from .archs import (
 from .checkpoints import load_checkpoint, official_key, read_torch_file, to_official
 from .encoders import ArchEncoder, nas_choices, tutorial_choices
 from .latency import LatencyTable, layer_keys, load_latency_table
-from .net_arch import arch_from_config, config_from_arch, space_from_config
+from .net_arch import arch_from_config, config_from_arch
 from .net_config import read_net_config
 from .predictors import PublishedPredictor, load_accuracy_predictor
 from .published import net_from_config, write_net_config
+from .recognise import space_from_config, space_from_tensors
 from .static_net import StaticNet
 
 __all__ = [
@@ -41,8 +42,10 @@ __all__ = [
     "sample_arch_dict",
     "sample_resolution",
     "space_from_config",
+    "space_from_tensors",
     "subnet_seed",
     "to_official",
     "tutorial_choices",
     "write_net_config",
+    "write_torch_file",
 ]

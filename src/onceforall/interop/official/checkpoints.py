@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import FileFormatError
+from ...files import atomic_path
 from ...space import BottleneckLayout, MobileLayout
 from ...supernets import Supernet
 
@@ -186,3 +187,15 @@ def read_torch_file(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise FileFormatError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
     return content
+
+
+def write_torch_file(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write `{"state_dict": tensors}` as the official project does. Raises StorageError."""
+    import io
+
+    import torch
+
+    content = io.BytesIO()
+    torch.save({"state_dict": dict(tensors)}, content)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())  # its own writer hides a full disk behind another error

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InvalidArch
-from ...space import Arch, Block, BottleneckLayout, MobileLayout, SearchSpace, create_space
+from ...space import Arch, Block, BottleneckLayout, MobileLayout, SearchSpace
 from .net_config import normalised, read_net_config
 
 _ACTIVATION = {"hard_swish": "h_swish"}
-_FAMILY = {"MobileNetV3": "mbv3", "ProxylessNASNets": "proxyless"}
 
 
 def config_from_arch(space: SearchSpace, arch: Arch, dropout: float = 0.0) -> dict[str, Any]:
@@ -186,15 +185,3 @@ def _difference(found: Any, expected: Any, where: str = "") -> str:
     else:
         return "" if found == expected else f"{where.strip('.')} is {found!r}, not {expected!r}"
     return next((text for key, a, b in pairs if (text := _difference(a, b, f"{where}.{key}"))), "")
-
-
-def space_from_config(config: Mapping[str, Any]) -> SearchSpace | None:
-    """The space a network is likely of, by its family, widths, classes and input channels; None when there is none."""
-    classes = config["classifier"]["out_features"]
-    if config["name"] == "ResNets":
-        return create_space("resnet50", classes, config["input_stem"][0]["in_channels"])
-    width_mult = round(config["feature_mix_layer"]["out_channels"] / 1280, 2)
-    if width_mult <= 0:
-        return None
-    multiplier = f"{width_mult:.2f}".removesuffix("0")
-    return create_space(f"{_FAMILY[config['name']]}_w{multiplier}", classes, config["first_conv"]["in_channels"])

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, FileFormatError, InvalidArch
-from ...files import atomic_path, write_json
+from ...files import write_json
 from ...space import Arch, BottleneckLayout, MobileLayout, SearchSpace
 from ...supernets.bottleneck import build_timm_byobnet
 from ...supernets.mobile import build_timm_mobilenet
-from .checkpoints import read_torch_file
-from .net_arch import arch_from_config, config_from_arch, space_from_config
+from .checkpoints import read_torch_file, write_torch_file
+from .net_arch import arch_from_config, config_from_arch
 from .net_config import read_net_config
+from .recognise import space_from_config
 from .static_net import StaticNet
 
 WEIGHTS = "init"  # the name of the weights file in a published folder
@@ -24,7 +25,7 @@ WEIGHTS = "init"  # the name of the weights file in a published folder
 def net_from_config(
     path: str | Path, resolution: int | None = None, weights: str | Path | None = None
 ) -> tuple[nn.Module, int]:
-    """A published network, in eval mode, and the resolution it is for, in pixels.
+    """A published network in eval mode, and the resolution it is for in pixels.
 
     A network of one of our search spaces is the timm model that `Supernet.extract` makes; any other, as those of the
     ProxylessNAS paper with their missing blocks, is a `StaticNet`, because timm has no such layouts.
@@ -135,7 +136,6 @@ def write_net_config(
         tensors = list(weights.state_dict().values())
         if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in static.values()]:
             raise ConfigError("the weights are not those of the network that is written")
-        with atomic_path(folder / WEIGHTS) as temporary:
-            torch.save({"state_dict": dict(zip(static, tensors, strict=True))}, temporary)
+        write_torch_file(folder / WEIGHTS, dict(zip(static, tensors, strict=True)))
     write_json(folder / "net.config", config)
     write_json(folder / "run.config", {"image_size": resolution})
