@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ..cost import LatencyModel
     from ..data import DataSource
     from ..search import AccuracyPredictor, LabelStore, SearchResult
+    from ..search.collection import Evaluate
     from ..search.operators import CodeFunction
-    from ..search.strategy import Evaluate
 
 
 @dataclass

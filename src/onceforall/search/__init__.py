@@ -3,6 +3,7 @@
 Scores and costs are callables on code arrays, (n, D) int64 -> (n,) float64; see `space.SearchSpace.encode`.
 """
 
+from .collection import collect_labels
 from .constraints import Constraint, feasible_range, require_feasible
 from .evolution import EvolutionResult, EvolutionStep, evolve, run_evolution
 from .front import Front, FrontMember, hypervolume, non_dominated
@@ -12,7 +13,7 @@ from .pareto import Objective, pareto_search
 from .predictor import AccuracyPredictor, PredictorQuality
 from .result import SearchMember, SearchResult
 from .sampling import initial_codes
-from .strategy import collect_labels, search_measured, search_predicted
+from .strategy import search_measured, search_predicted
 
 __all__ = [
     "AccuracyPredictor",

@@ -1,27 +1,22 @@
 """The searches behind `ofa search`: a front that was measured, or one that was predicted."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..errors import ConfigError, RunError
-from ..space import Arch, SearchSpace
+from ..errors import ConfigError
+from ..space import SearchSpace
+from .collection import Evaluate, Progress, collect_active, top1_of
 from .constraints import checked_values, require_feasible, violations
 from .evolution import run_evolution
 from .front import non_dominated
 from .labels import Label, LabelStore
-from .operators import CodeFunction, Codes, Values, enumerate_codes, unique_codes
+from .operators import CodeFunction, Codes, Values, unique_codes
 from .pareto import Objective, pareto_search
 from .predictor import FEWEST_LABELS, AccuracyPredictor, PredictorQuality
-from .proposals import Goal, propose_codes
+from .proposals import Goal
 from .result import SearchMember, SearchResult
-from .sampling import initial_codes
-
-Evaluate = Callable[[list[Arch]], Iterable[tuple[float, float]]]
-Progress = Callable[[int, int], None]
-
-_ROUNDS = 3  # times the predictor is refitted; each round's proposals teach it where the front is
 
 
 def search_measured(
@@ -38,9 +33,7 @@ def search_measured(
 ) -> SearchResult:
     """Find the most accurate network within the limits, and a front, both by measured accuracy.
 
-    Half the budget measures networks spread over the whole space, whatever the limits are, so a second search with
-    other limits finds them in `labels`. The rest follows in rounds: fit a predictor, search its front and its best
-    networks within the limits, measure those. A space of at most `budget` networks is measured completely.
+    Networks are measured as `collect_active` chooses them.
 
     Args:
         space: the space to search.
@@ -65,29 +58,13 @@ def search_measured(
         raise ConfigError(f"budget={budget}: at least one network must be measured")
     require_feasible(space, goal.constraints, seed)
     store = LabelStore(None, space, "") if labels is None else labels
-    own: list[Label] = []
-
-    def measure(codes: Codes) -> None:
-        for label in _measured(store, space.decode(codes), evaluate):
-            own.append(label)
-            if progress is not None:
-                progress(len(own), budget)
-
-    if space.size <= budget:
-        measure(enumerate_codes(space, budget))
-    else:
-        measure(initial_codes(space, (budget + 1) // 2, goal.costs[goal.front_cost], seed))
-        for rounds_left in range(_ROUNDS, 0, -1):
-            wanted = -(-(budget - len(own)) // rounds_left)
-            if wanted:  # proposals see only this search's labels, so a resumed search proposes the same networks
-                measure(propose_codes(space, goal, [label.arch for label in own], _top1(own), wanted, seed))
-
+    collect_active(space, evaluate, goal, budget, store, seed=seed, progress=progress)
     known = list(store)
     quality = _quality(space, goal, known)
     predicted = [None] * len(known) if quality is None else [pair[1] for pair in quality.pairs]
     errors = np.array([label.top1_error for label in known])
     codes = space.encode([label.arch for label in known])
-    members = _members(space, goal, codes, _top1(known), errors, predicted, measured=True)
+    members = _members(space, goal, codes, top1_of(known), errors, predicted, measured=True)
     seconds = time.perf_counter() - started
     return _result(space, goal, members, quality, seed, seconds)
 
@@ -137,47 +114,10 @@ def search_predicted(
     return _result(space, goal, members, predictor.quality, seed, seconds)
 
 
-def collect_labels(
-    space: SearchSpace,
-    evaluate: Evaluate,
-    cost: CodeFunction,
-    count: int,
-    labels: LabelStore,
-    *,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> list[Label]:
-    """Measure `count` networks spread over the space (see `initial_codes`); labels that exist are reused."""
-    collected = []
-    for label in _measured(labels, space.decode(initial_codes(space, count, cost, seed)), evaluate):
-        collected.append(label)
-        if progress is not None:
-            progress(len(collected), count)
-    return collected
-
-
-def _measured(store: LabelStore, archs: Sequence[Arch], evaluate: Evaluate) -> Iterator[Label]:
-    """Labels of the architectures in order, from the store or measured now and stored one by one."""
-    missing = [arch for arch in archs if arch not in store]
-    results = iter(evaluate(missing)) if missing else iter(())
-    for arch in archs:
-        label = store.get(arch)
-        if label is None:
-            result = next(results, None)
-            if result is None:
-                raise RunError(f"the evaluation gave fewer results than the {len(missing)} networks it was asked for")
-            label = store.add(arch, *result)
-        yield label
-
-
-def _top1(labels: Sequence[Label]) -> Values:
-    return np.array([label.top1 for label in labels])
-
-
 def _quality(space: SearchSpace, goal: Goal, labels: Sequence[Label]) -> PredictorQuality | None:
     if len(labels) < FEWEST_LABELS:
         return None
-    return goal.new_predictor(space).fit([label.arch for label in labels], _top1(labels)).quality
+    return goal.new_predictor(space).fit([label.arch for label in labels], top1_of(labels)).quality
 
 
 def _members(
