@@ -1,5 +1,5 @@
 """Readers and writers of other projects' files; nothing else knows their formats."""
 
-from . import official
+from . import mmrazor, official
 
-__all__ = ["official"]
+__all__ = ["mmrazor", "official"]

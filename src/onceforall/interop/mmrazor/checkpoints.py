@@ -1,0 +1,219 @@
+"""MMRazor's checkpoints: converted from official files, and loaded into our supernets."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...errors import ConfigError, FileFormatError
+from ...files import atomic_path
+from ...space import Arch, MobileLayout
+from ...supernets import Supernet
+from ...supernets.mobile import MobileSupernet
+from ..official import checkpoints as official
+from .keys import is_mmrazor, to_mmrazor, to_official
+
+_POSITION = re.compile(r"stages\.(\d+)\.(\d+)\.(.+)")
+
+
+def convert_checkpoint(
+    source: str | Path, out: str | Path | None = None, *, to: str = "mmrazor", depths: Sequence[int] | None = None
+) -> Path:
+    """Rename the tensors of a torch file, from official to MMRazor's names or back; all else in the file stays.
+
+    Args:
+        source: an official checkpoint, of a supernet or of a sub-network, or (`to="official"`) one of MMRazor.
+        out: where to write; None: `<stem>_latest.pth` beside the source. May be the source itself.
+        to: "mmrazor" or "official".
+        depths: blocks per layer of a sub-network, the fixed first one included; None: read off the widths.
+
+    Returns:
+        The path written.
+
+    Raises:
+        FileFormatError: a file that is damaged or holds something else, or depths that do not fit it.
+        ConfigError: `to` is neither. StorageError: the disk is full; an earlier file at `out` is intact.
+    """
+    if to not in ("mmrazor", "official"):
+        raise ConfigError(f"to={to}: use mmrazor or official")
+    content = official.read_torch_file(source)
+    tensors = content["state_dict"] if isinstance(content.get("state_dict"), Mapping) else content
+    if is_mmrazor(tensors) == (to == "mmrazor"):
+        raise FileFormatError(
+            f"{source}: its tensors {'have' if to == 'mmrazor' else 'do not have'} MMRazor's names already"
+        )
+    try:
+        renamed = to_mmrazor(tensors, depths) if to == "mmrazor" else to_official(tensors)
+    except FileFormatError as error:
+        raise FileFormatError(f"{source}: {error}") from error
+    path = Path(out) if out is not None else Path(source).with_name(f"{Path(source).stem}_latest.pth")
+    written = io.BytesIO()
+    torch.save({"state_dict": renamed} if tensors is content else {**content, "state_dict": renamed}, written)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(written.getbuffer())
+    return path
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a torch file under official names, whether they had those or MMRazor's. Raises FileFormatError."""
+    content = official.read_torch_file(path)
+    tensors = content["state_dict"] if isinstance(content.get("state_dict"), Mapping) else content
+    if foreign := [key for key, value in tensors.items() if not isinstance(value, Tensor)]:
+        raise FileFormatError(f"{path} is no checkpoint: {foreign[0]!r} is no tensor")
+    try:
+        return to_official(tensors) if is_mmrazor(tensors) else dict(tensors)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+
+
+def load_checkpoint(supernet: Supernet, source: str | Path | Mapping[str, Tensor], arch: Arch | None = None) -> str:
+    """Load a checkpoint with official or MMRazor's names into a supernet: all of its weights, or those of one network.
+
+    The checkpoint of a static sub-network fills the part of the weights that `arch` runs with, its kernels in the
+    middle of the stored ones and the matrices set to identity, so that `extract(arch)` gives exactly that network.
+    Nothing else of the supernet is then of any use.
+
+    Args:
+        source: path of a torch file, or tensors by official names (`read_checkpoint`).
+        arch: the network that a static checkpoint must fit; None: only checkpoints of supernets.
+
+    Returns:
+        "supernet" or "subnet": what the checkpoint holds.
+
+    Raises:
+        FileFormatError: a damaged file, or tensors that do not fit; the first ones are named.
+    """
+    if not isinstance(source, Mapping):
+        try:
+            return load_checkpoint(supernet, read_checkpoint(source), arch)
+        except FileFormatError as error:
+            raise FileFormatError(str(error) if str(source) in str(error) else f"{source}: {error}") from error
+    layout = supernet.space.layout
+    if arch is None or not isinstance(layout, MobileLayout) or not _is_static(source, supernet):
+        official.load_checkpoint(supernet, source)
+        return "supernet"
+    _load_static(supernet, layout, arch, source)
+    return "subnet"
+
+
+def subnet_tensors(supernet: Supernet, arch: Arch) -> dict[str, Tensor]:
+    """Copies of the weights of one network of a MobileNetV3 supernet, under the official names of a static network.
+
+    Raises:
+        InvalidArch: an architecture outside the space. FileFormatError: a supernet of another family.
+    """
+    layout = supernet.space.layout
+    if not isinstance(supernet, MobileSupernet) or not isinstance(layout, MobileLayout) or not layout.mix_width:
+        raise FileFormatError(f"MMRazor has no family like {supernet.space.name}")
+    supernet.space.validate(arch, any_resolution=True)
+    tensors = {}
+    for key, stored in supernet.state_dict().items():
+        name = _static_name(supernet, layout, arch, key)
+        if name is None or ".transforms." in key:
+            continue
+        shape = _static_shape(layout, arch, key, stored.shape)
+        if key.endswith(".depthwise.weight") and (match := _POSITION.fullmatch(key)):
+            block = supernet.block(int(match[1]), int(match[2]))
+            stored = block.depthwise.active_weight(shape[0], shape[-1]).detach()
+        tensors[name] = stored[tuple(slice(0, size) for size in shape)].clone()
+    return tensors
+
+
+def _is_static(tensors: Mapping[str, Tensor], supernet: Supernet) -> bool:
+    """Whether a checkpoint holds one network; an elastic one has matrices, or all widths where it needs none."""
+    if any(key.endswith("_matrix") for key in tensors):
+        return False
+    layout = supernet.space.layout
+    assert isinstance(layout, MobileLayout)
+    own = {_plain(official.official_key(supernet, key)): value.shape for key, value in supernet.state_dict().items()}
+    fits = all(own.get(_plain(key)) == value.shape for key, value in tensors.items() if value.dim() > 0)
+    return layout.kernel_transforms or not fits
+
+
+def _plain(key: str) -> str:
+    """One spelling for official keys old and new, elastic and static."""
+    key = key.replace(".mobile_inverted_conv.", ".conv.").replace(".bn.bn.", ".bn.")
+    return key.replace(".conv.conv.weight", ".conv.weight").replace(".linear.linear.", ".linear.")
+
+
+def _load_static(supernet: Supernet, layout: MobileLayout, arch: Arch, tensors: Mapping[str, Tensor]) -> None:
+    given = {_plain(key): value for key, value in tensors.items()}
+    blocks = {int(key.split(".")[1]) for key in given if re.match(r"blocks\.\d+\.", key)}
+    if len(blocks) != 1 + sum(arch.depths):
+        depths = ", ".join(map(str, arch.depths))
+        raise FileFormatError(
+            f"the checkpoint has {len(blocks)} blocks; {arch.name} has {1 + sum(arch.depths)}, the fixed first one and "
+            f"depths {depths}"
+        )
+    state = {key: stored.clone() for key, stored in supernet.state_dict().items()}
+    problems: list[str] = []
+    used: set[str] = set()
+    for key, stored in state.items():
+        name = _static_name(supernet, layout, arch, key)
+        if name is None:
+            continue
+        if ".transforms." in key:
+            stored.copy_(torch.eye(len(stored)))
+            continue
+        used.add(name)
+        if stored.dim() == 0:  # the counter of batches means nothing in eval mode
+            continue
+        shape = _static_shape(layout, arch, key, stored.shape)
+        if name not in given:
+            problems.append(f"{name} is missing")
+        elif given[name].shape != shape:
+            problems.append(f"{name} has shape {tuple(given[name].shape)}, needs {tuple(shape)}")
+        else:
+            _fill(stored, given[name])
+    problems += [f"{name} is unexpected" for name in given if name not in used]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise FileFormatError(f"not a checkpoint of the sub-network {arch.name}: {'; '.join(problems[:3])}{more}")
+    supernet.load_state_dict(state)
+
+
+def _static_name(supernet: Supernet, layout: MobileLayout, arch: Arch, key: str) -> str | None:
+    """The official name of one of our keys in the checkpoint of a static network; None where it has no such block."""
+    name = _plain(official.official_key(supernet, key))
+    match = _POSITION.fullmatch(key)
+    if match is None:
+        return name
+    stage, block = int(match[1]), int(match[2])
+    if block >= len(arch.stages[stage]):
+        return None
+    return re.sub(r"^blocks\.\d+", f"blocks.{1 + sum(arch.depths[:stage]) + block}", name)
+
+
+def _static_shape(layout: MobileLayout, arch: Arch, key: str, stored: torch.Size) -> torch.Size:
+    """The shape that one of our tensors has in the static network."""
+    match = _POSITION.fullmatch(key)
+    if match is None or len(stored) == 0:
+        return stored
+    stage, block = int(match[1]), int(match[2])
+    kernel_size, expand_ratio = arch.stages[stage][block]
+    middle = layout.middle_width(stage, block, expand_ratio)
+    squeezed = layout.squeeze_width(middle)
+    shapes = {
+        "expand.weight": (middle, layout.in_width(stage, block), 1, 1),
+        "depthwise.weight": (middle, 1, kernel_size, kernel_size),
+        "squeeze_excite.reduce.weight": (squeezed, middle, 1, 1),
+        "squeeze_excite.reduce.bias": (squeezed,),
+        "squeeze_excite.expand.weight": (middle, squeezed, 1, 1),
+        "squeeze_excite.expand.bias": (middle,),
+        "project.weight": (layout.stages[stage].width, middle, 1, 1),
+    }
+    if match[3] in shapes:
+        return torch.Size(shapes[match[3]])
+    return torch.Size((middle,)) if match[3].startswith(("expand_bn.", "depthwise_bn.")) else stored
+
+
+def _fill(stored: Tensor, value: Tensor) -> None:
+    """Write a static tensor over the first channels of a stored one, a kernel over its middle."""
+    place = [slice(0, size) for size in value.shape]
+    for axis in (2, 3) if stored.dim() == 4 else ():
+        margin = (stored.shape[axis] - value.shape[axis]) // 2
+        place[axis] = slice(margin, margin + value.shape[axis])
+    stored[tuple(place)] = value.to(stored.dtype)
