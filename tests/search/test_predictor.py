@@ -23,10 +23,10 @@ def labelled(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return codes, LAND.accuracy(codes) + rng.normal(size=count) * NOISE
 
 
-@pytest.fixture(scope="module")
-def fitted() -> AccuracyPredictor:
+@pytest.fixture(scope="module", params=["gaussian_process", "mlp_ensemble"])
+def fitted(request: pytest.FixtureRequest) -> AccuracyPredictor:
     codes, top1 = labelled(80)
-    return AccuracyPredictor(SPACE, LAND.macs, "macs", weights="abc").fit(codes, top1)
+    return AccuracyPredictor(SPACE, LAND.macs, "macs", weights="abc", model=request.param).fit(codes, top1)
 
 
 def test_ranks_unseen_networks_and_knows_its_error(fitted: AccuracyPredictor) -> None:

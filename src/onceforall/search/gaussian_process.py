@@ -43,8 +43,10 @@ class GaussianProcess:
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, algorithm 2.1 and section 5.4.1.
     """
 
-    def __init__(self, inputs: Inputs, labels: Matrix, hyperparameters: Matrix | None = None, seed: int = 0) -> None:
-        """Fit labels (n,); `hyperparameters` None chooses them by the evidence (deterministic for a seed)."""
+    def __init__(
+        self, inputs: Inputs, labels: Matrix, parameters: dict[str, Matrix] | None = None, seed: int = 0
+    ) -> None:
+        """Fit labels (n,); without the `parameters` of a copy the evidence chooses them (deterministic for a seed)."""
         self.inputs = inputs
         self.mean = float(labels.mean())
         self.scale = float(labels.std()) or 1.0
@@ -53,9 +55,14 @@ class GaussianProcess:
         self.size_centre = float(inputs.size.mean())
         self.size_spread = float(inputs.size.std()) or 1.0
         targets = (labels - self.mean) / self.scale
-        self.hyperparameters = self._choose(targets, seed) if hyperparameters is None else hyperparameters
+        self.hyperparameters = self._choose(targets, seed) if parameters is None else parameters["hyperparameters"]
         self.factor = self._factor(self._distances(inputs, inputs), self.hyperparameters)
         self.weights: Matrix = cho_solve((self.factor, True), targets)
+
+    @property
+    def tensors(self) -> dict[str, Matrix]:
+        """What a copy needs besides inputs and labels."""
+        return {"hyperparameters": self.hyperparameters}
 
     def predict(self, inputs: Inputs, with_error: bool = False) -> tuple[Matrix, Matrix]:
         """Mean (n,) and standard deviation (n,) of the function without label noise; zeros unless `with_error`."""
