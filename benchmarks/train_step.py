@@ -23,7 +23,7 @@ from onceforall.space import Arch
 from onceforall.supernets import Supernet, create_supernet
 from onceforall.train.config import OptimizerConfig
 from onceforall.train.optimizer import create_optimizer
-from onceforall.train.schedule import Objective
+from onceforall.train.phases import Objective
 from onceforall.train.step import train_step
 
 LABELS_ONLY = Objective()

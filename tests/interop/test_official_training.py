@@ -8,8 +8,8 @@ import torch
 
 from onceforall.interop.official import load_checkpoint, sample_arch, subnet_seed
 from onceforall.supernets import create_supernet
+from onceforall.train import Objective, cosine_learning_rate
 from onceforall.train.optimizer import parameter_groups, set_learning_rate
-from onceforall.train.schedule import Objective, cosine_learning_rate
 from onceforall.train.step import train_step
 
 from .official import golden, named_officially, rule_supernet, rule_tensors

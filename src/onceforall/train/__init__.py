@@ -6,8 +6,9 @@ from .distributed import World, init_distributed, resolve_device
 from .evaluate import Evaluation, evaluate_archs
 from .finetune import FinetuneResult, finetune, load_finetuned, save_finetuned
 from .optimizer import create_optimizer, parameter_groups
+from .phases import Objective, Phase, Recipe
 from .recipes import create_recipe, progressive_shrinking, sandwich
-from .schedule import Objective, Phase, Recipe, Schedule, StepPlan, cosine_learning_rate
+from .schedule import Schedule, StepPlan, cosine_learning_rate
 from .step import accumulate_gradients, train_step
 from .trainer import train
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..cost import count_macs
-from .schedule import Phase, Schedule
+from .phases import Phase
+from .schedule import Schedule
 
 _SAMPLED_STEPS = 24  # steps per phase whose architectures are counted to estimate the mean
 
@@ -58,12 +59,9 @@ def training_cost(schedule: Schedule) -> TrainingCost:
         steps = last - first
         sampled = np.linspace(first, last - 1, min(steps, _SAMPLED_STEPS)).astype(int).tolist()
         per_image = float(np.mean([_step_macs(schedule, phase, step) for step in sampled]))
-        costs.append(PhaseCost(phase.name, steps, steps * _passes(phase), per_image * steps * schedule.batch_size))
+        passes = len(schedule.plan(first).archs)
+        costs.append(PhaseCost(phase.name, steps, steps * passes, per_image * steps * schedule.batch_size_of(phase)))
     return TrainingCost(tuple(costs), starts[:-1])
-
-
-def _passes(phase: Phase) -> int:
-    return 1 if phase.sampling == "largest" else phase.subnets_per_step
 
 
 def _step_macs(schedule: Schedule, phase: Phase, step: int) -> float:

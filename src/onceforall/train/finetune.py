@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data import DataSource, calibration_batches, eval_batches, steps_per_epoch, train_batches
+from ..data import DataSource, eval_batches, steps_per_epoch, train_batches
 from ..elastic import calibrate
 from ..errors import ConfigError, FileFormatError, RunError
 from ..files import atomic_path, read_json, write_json
@@ -16,8 +16,10 @@ from ..space import Arch, SearchSpace
 from ..supernets import Supernet, build_supernet
 from .config import FinetuneConfig
 from .evaluate import Evaluation, measure_accuracy, part_of
+from .loading import calibration_images, loading
 from .optimizer import base_learning_rate, check_optimizer, create_optimizer, set_learning_rate
-from .schedule import Objective, cosine_learning_rate
+from .phases import Objective
+from .schedule import cosine_learning_rate
 from .step import forward, train_step
 
 FORMAT = 1
@@ -92,7 +94,8 @@ def _train(
         stop_step=total,
         resolution_of=lambda step: arch.resolution,
         augment=config.augment,
-        **_loading(source, config.batch_size, config, device),
+        batch_size=config.batch_size,
+        **loading(source, device, config.workers),
     )
     torch.manual_seed(config.seed)  # for dropout
     for step, (images_NCHW, labels_N) in enumerate(batches):
@@ -166,22 +169,15 @@ def _prepare(network: nn.Module, device: torch.device) -> nn.Module:
     return network.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
-def _loading(source: DataSource, batch_size: int, config: FinetuneConfig, device: torch.device) -> dict[str, Any]:
-    loading = {"batch_size": batch_size, "mean": source.mean, "std": source.std, "device": device}
-    return loading | {"workers": config.workers, "memory_format": torch.channels_last}
-
-
 def _calibrate(
     network: nn.Module, arch: Arch, source: DataSource, config: FinetuneConfig, device: torch.device
 ) -> None:
-    images = calibration_batches(
-        source.train,
-        resolution=arch.resolution,
-        images=config.calibration_images,
-        seed=config.seed,
-        **_loading(source, _EVAL_BATCH, config, device),
+    common = loading(source, device, config.workers)
+    images = config.calibration_images
+    batches = calibration_images(
+        source, [arch.resolution], images=images, batch_size=_EVAL_BATCH, seed=config.seed, **common
     )
-    calibrate(network, images)
+    calibrate(network, batches)
 
 
 def _evaluate(
@@ -189,8 +185,9 @@ def _evaluate(
 ) -> Evaluation | None:
     if len(source.holdout) == 0:
         return None
-    loading = _loading(source, _EVAL_BATCH, config, device)
-    batches = eval_batches(part_of(source, "holdout"), resolution=arch.resolution, **loading)
+    common = loading(source, device, config.workers)
+    holdout = part_of(source, "holdout")
+    batches = eval_batches(holdout, resolution=arch.resolution, batch_size=_EVAL_BATCH, **common)
     return Evaluation(arch, *measure_accuracy([network], batches)[0])
 
 

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from .schedule import Objective
+from .phases import Objective
 
 
 def label_loss(logits_NC: Tensor, labels_N: Tensor, label_smoothing: float = 0.0) -> Tensor:

@@ -1,12 +1,13 @@
 """The training recipes: lists of phases for one engine."""
 
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from ..errors import ConfigError
 from ..space import SearchSpace
-from .config import RecipeConfig
-from .schedule import Objective, Phase, Recipe, Reduction
+from .config import PhaseConfig, RecipeConfig
+from .phases import Distill, Objective, Phase, Recipe, Reduction
+from .sampler import Sampling
 
 SubPhase = tuple[int | None, float]
 """How many values are open (None: all), and the part of the choice's share."""
@@ -14,7 +15,7 @@ SubPhase = tuple[int | None, float]
 
 def create_recipe(config: RecipeConfig, space: SearchSpace) -> Recipe:
     """The recipe `config.name` for a space. Raises ConfigError for an unknown name or an impossible value."""
-    recipes = {"progressive_shrinking": progressive_shrinking, "sandwich": sandwich}
+    recipes = {"progressive_shrinking": progressive_shrinking, "sandwich": sandwich, "phases": listed_phases}
     if config.name not in recipes:
         raise ConfigError(f"recipe.name={config.name}: no such recipe; there are {', '.join(recipes)}")
     return recipes[config.name](config, space)
@@ -23,9 +24,10 @@ def create_recipe(config: RecipeConfig, space: SearchSpace) -> Recipe:
 def progressive_shrinking(config: RecipeConfig, space: SearchSpace) -> Recipe:
     """Train the largest network, then open kernel sizes, depths and expand ratios in turn (Cai et al., ICLR 2020).
 
-    The largest network at the end of its own phase teaches all later phases. Depths and expand ratios open in up to
-    two steps, from the largest value down; channels are sorted by importance before each expand phase. A choice that
-    the space does not have gets no phase, and its share goes to the others.
+    The largest network at the end of its own phase teaches all later phases. Depths, expand ratios and last widths
+    open in up to two steps, from the largest value down; channels are sorted by importance before each step that opens
+    a ratio or width. A choice that the space does not have gets no phase, and its share goes to the others. Where
+    depths imply the expand ratios both open together, in phases called compound (CompOFA, Sahni et al., ICLR 2021).
 
     Every phase restarts the learning rate, as in the paper, but from `shrink_learning_rate` of the first peak.
     """
@@ -33,32 +35,37 @@ def progressive_shrinking(config: RecipeConfig, space: SearchSpace) -> Recipe:
     taught = replace(alone, distill="teacher", kd_ratio=config.kd_ratio, label_ratio=config.label_ratio)
     warmup = config.learning_rate_warmup
     phases = [Phase("full", config.full_share, objective=alone, learning_rate_warmup=warmup)]
-    open_values: dict[str, int | None] = {"kernel_sizes": 1, "depths": 1, "expand_ratios": 1}
-
-    def open_choice(choice: str, label: str, share: float, subnets: int, sub_phases: list[SubPhase]) -> None:
+    open_values: dict[str, Any] = {"kernel_sizes": 1, "depths": 1, "expand_ratios": 1, "width_mults": 1}
+    compound = any(stage.expand_of_depth for stage in space.stages)
+    ratios = 1 if compound else max(len(stage.expand_ratios) for stage in space.stages)
+    kernels = max(len(stage.kernel_sizes) for stage in space.stages)
+    depths = _halves(max(len(stage.depths) for stage in space.stages))
+    widths = _halves(max(map(len, space.widths), default=1))
+    openings: list[tuple[str, str, float, int, list[SubPhase]]] = [
+        ("kernel_sizes", "kernel", config.kernel_share, config.kernel_subnets, [(None, 1.0)] * (kernels > 1)),
+        ("depths", "compound", config.depth_share + config.expand_share, config.expand_subnets, depths)
+        if compound
+        else ("depths", "depth", config.depth_share, config.depth_subnets, depths),
+        ("expand_ratios", "expand", config.expand_share, config.expand_subnets, _halves(ratios)),
+        ("width_mults", "width", config.width_share, config.width_subnets, widths),
+    ]
+    for choice, label, share, subnets, sub_phases in openings:
         for number, (values, part) in enumerate(sub_phases):
             open_values[choice] = values
-            phase = Phase(
-                name=f"{label} {number + 1}" if len(sub_phases) > 1 else label,
-                share=share * part,
-                sampling="random",
-                subnets_per_step=subnets,
-                objective=taught,
-                learning_rate_factor=config.shrink_learning_rate,
-                learning_rate_warmup=warmup,
-                sort_channels=number if choice == "expand_ratios" else None,
-                **open_values,
+            sort = {"expand": number, "compound": number, "width": ratios - 1}.get(label)
+            phases.append(
+                Phase(
+                    name=f"{label} {number + 1}" if len(sub_phases) > 1 else label,
+                    share=share * part,
+                    sampling="random",
+                    subnets_per_step=subnets,
+                    objective=taught,
+                    learning_rate_factor=config.shrink_learning_rate,
+                    learning_rate_warmup=warmup,
+                    sort_channels=sort,
+                    **open_values,
+                )
             )
-            phases.append(phase)
-
-    choices = {name: max(len(getattr(stage, name)) for stage in space.stages) for name in open_values}
-    if choices["kernel_sizes"] > 1:
-        open_choice("kernel_sizes", "kernel", config.kernel_share, config.kernel_subnets, [(None, 1.0)])
-    if choices["depths"] > 1:
-        open_choice("depths", "depth", config.depth_share, config.depth_subnets, _halves(choices["depths"]))
-    if choices["expand_ratios"] > 1:
-        expand = _halves(choices["expand_ratios"])
-        open_choice("expand_ratios", "expand", config.expand_share, config.expand_subnets, expand)
     return Recipe("progressive_shrinking", tuple(phases), cosine="phase")
 
 
@@ -91,6 +98,46 @@ def sandwich(config: RecipeConfig, space: SearchSpace) -> Recipe:
     return Recipe("sandwich", phases, cosine="run")
 
 
+def listed_phases(config: RecipeConfig, space: SearchSpace) -> Recipe:
+    """The phases of `config.phases`, in their order; each has a learning-rate cosine of its own.
+
+    Raises ConfigError where there are none, or one holds an impossible value.
+    """
+    if not config.phases:
+        raise ConfigError("recipe.name=phases needs recipe.phases, by name, such as recipe.phases.kernel.epochs=125")
+    return Recipe("phases", tuple(_listed(name, phase, config) for name, phase in config.phases.items()), "phase")
+
+
+def _listed(name: str, phase: PhaseConfig, config: RecipeConfig) -> Phase:
+    if not 0 <= phase.warmup_epochs <= phase.epochs:
+        raise ConfigError(
+            f"recipe.phases.{name}.warmup_epochs={phase.warmup_epochs:g}: must be from 0 to its {phase.epochs:g} epochs"
+        )
+    objective = Objective(
+        distill=cast(Distill, phase.distill),
+        kd_ratio=config.kd_ratio,
+        label_ratio=config.label_ratio,
+        label_smoothing=config.label_smoothing,
+        reduction=cast(Reduction, config.loss_reduction),
+    )
+    return Phase(
+        name,
+        share=phase.epochs,
+        sampling=cast(Sampling, phase.sampling),
+        subnets_per_step=phase.subnets,
+        kernel_sizes=phase.kernel_sizes,
+        expand_ratios=phase.expand_ratios,
+        depths=phase.depths,
+        width_mults=phase.width_mults,
+        objective=objective,
+        batch_size=phase.batch_size,
+        learning_rate=phase.learning_rate,
+        learning_rate_warmup=phase.warmup_epochs / phase.epochs if phase.epochs else 0.0,
+        warmup_learning_rate=phase.warmup_learning_rate,
+        sort_channels=phase.sort_channels,
+    )
+
+
 def _halves(values: int) -> list[SubPhase]:
-    """One sub-phase for two values; else a short one that opens the second largest, and the rest, as in the paper."""
-    return [(None, 1.0)] if values == 2 else [(2, 0.25), (None, 0.75)]
+    """No step for one value, one for two; else a short one that opens the second largest, then the rest (the paper)."""
+    return {1: [], 2: [(None, 1.0)]}.get(values, [(2, 0.25), (None, 0.75)])

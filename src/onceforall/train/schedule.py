@@ -4,136 +4,13 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
 from ..errors import ConfigError
 from ..space import Arch, SearchSpace
-from .sampler import Sampling, draw_archs
-
-Distill = Literal["none", "teacher", "inplace"]
-Reduction = Literal["mean", "sum"]
-Cosine = Literal["phase", "run"]
-
-
-def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{what}={value}: must be one of {', '.join(choices)}")
-
-
-def _check_range(what: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise ConfigError(f"{what}={value}: must be from {least:g} to {most:g}")
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What the sub-networks of one step learn from.
-
-    Attributes:
-        distill: "none": labels only; "teacher": also the soft output of a frozen network; "inplace": the first
-            sub-network of the step learns from labels, its output teaches the others.
-        kd_ratio: weight of the loss against the teacher, for sub-networks that have one.
-        label_ratio: weight of the loss against the labels, for sub-networks that have a teacher (1 for others).
-        label_smoothing: weight of the uniform distribution in the label targets.
-        reduction: "sum" adds the weighted losses of a step, as Once-for-All does, so that its length grows with the
-            number of sub-networks; "mean" divides by the sum of all weights, so that one learning rate fits all phases.
-    """
-
-    distill: Distill = "none"
-    kd_ratio: float = 1.0
-    label_ratio: float = 1.0
-    label_smoothing: float = 0.1
-    reduction: Reduction = "mean"
-
-    def __post_init__(self) -> None:
-        _check_choice("distill", self.distill, ("none", "teacher", "inplace"))
-        _check_choice("loss_reduction", self.reduction, ("mean", "sum"))
-        _check_range("label_smoothing", self.label_smoothing, 0, 1)
-        _check_range("kd_ratio", self.kd_ratio, 0, math.inf)
-        _check_range("label_ratio", self.label_ratio, 0, math.inf)
-        if self.distill != "none" and self.kd_ratio + self.label_ratio == 0:
-            raise ConfigError("kd_ratio and label_ratio are both 0, so nothing would be learned; make one positive")
-
-    def total_weight(self, subnets: int) -> float:
-        """Sum of the weights of all losses in a step with this many sub-networks."""
-        taught = {"none": 0, "teacher": subnets, "inplace": subnets - 1}[self.distill]
-        return subnets - taught + taught * (self.kd_ratio + self.label_ratio)
-
-    def scale(self, subnets: int) -> float:
-        """What every weighted loss of a step with this many sub-networks is multiplied by."""
-        return 1.0 if self.reduction == "sum" else 1.0 / self.total_weight(subnets)
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One part of a schedule.
-
-    Attributes:
-        name: as it appears in metrics and on the terminal.
-        share: length relative to the other phases; any positive unit, for instance epochs.
-        sampling: "largest": the largest network alone; "random": subnets_per_step random ones; "sandwich": the
-            largest, the smallest, and subnets_per_step - 2 random ones.
-        subnets_per_step: forward and backward passes per step.
-        kernel_sizes, expand_ratios, depths: how many values of every stage are open, from the largest; None: all.
-        objective: what the sub-networks learn from.
-        learning_rate_factor: peak learning rate relative to that of the run.
-        learning_rate_warmup: share of this phase in which the rate rises linearly, where a cosine begins.
-        sort_channels: sort channels by importance before the phase, keeping earlier expand phases intact: the number
-            of expand ratios, minus one, that have been trained so far. None: leave them.
-    """
-
-    name: str
-    share: float
-    sampling: Sampling = "largest"
-    subnets_per_step: int = 1
-    kernel_sizes: int | None = None
-    expand_ratios: int | None = None
-    depths: int | None = None
-    objective: Objective = Objective()
-    learning_rate_factor: float = 1.0
-    learning_rate_warmup: float = 0.0
-    sort_channels: int | None = None
-
-    def __post_init__(self) -> None:
-        _check_choice("sampling", self.sampling, ("largest", "random", "sandwich"))
-        _check_range("learning_rate_warmup", self.learning_rate_warmup, 0, 1)
-        least = 2 if self.sampling == "sandwich" else 1
-        if self.subnets_per_step < least:
-            raise ConfigError(f"phase {self.name}: {self.sampling} needs at least {least} sub-networks per step")
-        if not (self.share > 0 and math.isfinite(self.share)):
-            raise ConfigError(f"phase {self.name}: its share must be positive, not {self.share}")
-
-    def open_space(self, space: SearchSpace) -> SearchSpace:
-        """The part of `space` this phase draws from."""
-
-        def largest(values: tuple, count: int | None) -> tuple:
-            return values if count is None else values[-count:]
-
-        stages = tuple(
-            replace(
-                stage,
-                kernel_sizes=largest(stage.kernel_sizes, self.kernel_sizes),
-                expand_ratios=largest(stage.expand_ratios, self.expand_ratios),
-                depths=largest(stage.depths, self.depths),
-            )
-            for stage in space.stages
-        )
-        return replace(space, stages=stages)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A named list of phases. `cosine`: one learning-rate cosine per "phase" or one per "run"."""
-
-    name: str
-    phases: tuple[Phase, ...]
-    cosine: Cosine
-
-    def begins_afresh(self, index: int) -> bool:
-        """Whether momentum and moving averages of earlier steps no longer fit when a phase begins."""
-        return index == 0 or self.cosine == "phase" or self.phases[index].sort_channels is not None
+from .phases import Phase, Recipe
+from .sampler import draw_archs
 
 
 @dataclass(frozen=True)
@@ -145,6 +22,7 @@ class StepPlan:
         updates: steps since momentum and moving averages last began afresh (see `Recipe.begins_afresh`).
         begins_phase, ends_phase: whether this is the first, the last step of its phase.
         archs: the sub-networks to train, all at `resolution` pixels.
+        batch_size: images, all processes together.
     """
 
     step: int
@@ -155,6 +33,7 @@ class StepPlan:
     archs: tuple[Arch, ...]
     resolution: int
     learning_rate: float
+    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -162,11 +41,13 @@ class Schedule:
     """A recipe laid over a number of steps.
 
     Attributes:
-        steps_per_epoch: steps in one pass over the training images.
+        steps_per_epoch: steps of `batch_size` images in one pass over the training images.
         epochs: passes over the training images, all phases together.
         base_learning_rate: peak learning rate at 256 images per step; the rate used is proportional to the batch
             (Goyal et al., 2017), so that nobody edits it when the batch changes.
+        batch_size: images per step; the batch sizes of phases that have their own are multiples of it.
         seed: every random choice is a function of (seed, step).
+        arch: train this one sub-network in every phase, instead of what the phases would draw.
     """
 
     recipe: Recipe
@@ -176,6 +57,7 @@ class Schedule:
     base_learning_rate: float
     batch_size: int
     seed: int
+    arch: Arch | None = None
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -189,23 +71,48 @@ class Schedule:
     @cached_property
     def total_steps(self) -> int:
         """Steps of the whole run."""
-        return round(self.epochs * self.steps_per_epoch)
+        return round(self._ends[-1])
 
     @property
     def peak_learning_rate(self) -> float:
-        """The learning rate at the top of the cosine, before a phase's own factor."""
-        return self.base_learning_rate * self.batch_size / 256
+        """The largest learning rate of the run."""
+        return max(map(self._peak, self.recipe.phases))
+
+    def _peak(self, phase: Phase) -> float:
+        """The learning rate at the top of a phase's cosine."""
+        if phase.learning_rate is not None:
+            return phase.learning_rate
+        return self.base_learning_rate * self.batch_size_of(phase) / 256 * phase.learning_rate_factor
+
+    def batch_size_of(self, phase: Phase) -> int:
+        """Images per step of a phase."""
+        return phase.batch_size or self.batch_size
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """Steps of a run, phases laid end to end, before rounding."""
+        shares = np.array([phase.share for phase in self.recipe.phases])
+        per_epoch = [
+            max(1, self.steps_per_epoch * self.batch_size // self.batch_size_of(p)) for p in self.recipe.phases
+        ]
+        if len(set(per_epoch)) == 1:
+            return np.cumsum(shares) / shares.sum() * round(self.epochs * per_epoch[0])
+        return np.cumsum(shares / shares.sum() * self.epochs * per_epoch)
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
         """First step of every phase, then the total: every phase has at least one step."""
-        shares = np.array([phase.share for phase in self.recipe.phases])
-        ideal = np.round(np.cumsum(shares) / shares.sum() * self.total_steps).astype(int).tolist()
+        ideal = np.round(self._ends).astype(int).tolist()
         starts = [0]
         for index, end in enumerate(ideal, start=1):
-            phases_after = len(shares) - index
+            phases_after = len(self.recipe.phases) - index
             starts.append(min(max(end, starts[-1] + 1), self.total_steps - phases_after))
         return tuple(starts)
+
+    @cached_property
+    def trained_space(self) -> SearchSpace:
+        """What the phases train; the whole space when it is one sub-network alone."""
+        return self.space if self.arch is not None else self.recipe.trained_space(self.space)
 
     @cached_property
     def _open_spaces(self) -> tuple[SearchSpace, ...]:
@@ -235,7 +142,10 @@ class Schedule:
         phase = self.recipe.phases[index]
         rng = self._generator(step)
         resolution = self._draw_resolution(rng)
-        archs = draw_archs(self._open_spaces[index], phase.sampling, phase.subnets_per_step, resolution, rng)
+        if self.arch is None:
+            archs = draw_archs(self._open_spaces[index], phase.sampling, phase.subnets_per_step, resolution, rng)
+        else:
+            archs = (replace(self.arch, resolution=resolution),)
         return StepPlan(
             step=step,
             updates=step - self._fresh_starts[index],
@@ -245,6 +155,7 @@ class Schedule:
             archs=archs,
             resolution=resolution,
             learning_rate=self.learning_rate(step),
+            batch_size=self.batch_size_of(phase),
         )
 
     def learning_rate(self, step: int) -> float:
@@ -253,9 +164,25 @@ class Schedule:
         phase = self.recipe.phases[index]
         first, last = (index, index) if self.recipe.cosine == "phase" else (0, len(self.recipe.phases) - 1)
         begin, end = self.starts[first], self.starts[last + 1]
-        warmup = round(self.recipe.phases[first].learning_rate_warmup * (self.starts[first + 1] - begin))
-        peak = self.peak_learning_rate * phase.learning_rate_factor
-        return cosine_learning_rate(step - begin, end - begin, peak, warmup_steps=warmup)
+        rising = self.recipe.phases[first]
+        warmup = round(rising.learning_rate_warmup * (self.starts[first + 1] - begin))
+        return cosine_learning_rate(
+            step - begin,
+            end - begin,
+            self._peak(phase),
+            warmup_steps=warmup,
+            warmup_start=rising.warmup_learning_rate,
+        )
+
+    def segments(self, start: int) -> list[tuple[int, int, int]]:
+        """(batch size, first step, end) of stretches of equal batch size, from step `start` on."""
+        stretches: list[tuple[int, int, int]] = []
+        for phase, first, end in zip(self.recipe.phases, self.starts[:-1], self.starts[1:], strict=True):
+            size = self.batch_size_of(phase)
+            if stretches and stretches[-1][0] == size:
+                first = stretches.pop()[1]
+            stretches.append((size, first, end))
+        return [(size, max(first, start), end) for size, first, end in stretches if end > start]
 
     def _generator(self, step: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, step])

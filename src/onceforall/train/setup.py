@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import DataSource, calibration_batches, steps_per_epoch, train_batches
+from ..data import DataSource, steps_per_epoch, train_batches
 from ..errors import ConfigError
-from ..space import Arch, SearchSpace
+from ..settings import flatten
+from ..space import Arch, SearchSpace, create_space
 from ..supernets import Supernet, create_supernet
 from .config import TrainConfig, may_change
 from .distributed import World
+from .loading import calibration_images, loading
 from .optimizer import base_learning_rate, check_optimizer
 from .recipes import create_recipe
 from .schedule import Schedule
@@ -27,11 +28,19 @@ def check_config(config: TrainConfig, world: World) -> None:
     """Raise ConfigError for values that no part of training would notice by itself."""
     if config.precision not in ("fp32", "bf16"):
         raise ConfigError(f"precision={config.precision}: must be fp32 or bf16")
-    if config.batch_size < 2 * world.size or config.batch_size % world.size:
-        raise ConfigError(
-            f"batch_size={config.batch_size}: must be {2 * world.size} or more, a multiple of {world.size} processes"
-        )
+    batch_sizes = {"batch_size": config.batch_size}
+    missing = [name for name in ("batch_size", "epochs") if getattr(config, name) is None]
+    if missing and config.recipe.name != "phases":
+        raise ConfigError(f"{missing[0]}=null: only recipe.name=phases says it phase by phase; give a number")
+    if config.batch_size is None:
+        batch_sizes = {f"recipe.phases.{name}.batch_size": p.batch_size for name, p in config.recipe.phases.items()}
+    for name, size in batch_sizes.items():
+        _check_batch_size(name, size, config.micro_batch_size, world)
     evaluation = config.evaluation
+    if evaluation.part not in ("holdout", "test"):
+        raise ConfigError(f"evaluation.part={evaluation.part}: use holdout or test")
+    if config.recipe.teacher_statistics not in ("running", "batch"):
+        raise ConfigError(f"recipe.teacher_statistics={config.recipe.teacher_statistics}: use running or batch")
     for name, value in (
         ("seed", config.seed),
         ("checkpoint_minutes", config.checkpoint_minutes),
@@ -41,6 +50,7 @@ def check_config(config: TrainConfig, world: World) -> None:
             raise ConfigError(f"{name}={value}: must be 0 or greater")
     for name, value in (
         ("epochs", config.epochs),
+        ("micro_batch_size", config.micro_batch_size),
         ("log_every_steps", config.log_every_steps),
         ("evaluation.calibration_images", evaluation.calibration_images),
         ("evaluation.images", evaluation.images),
@@ -56,33 +66,65 @@ def check_config(config: TrainConfig, world: World) -> None:
     check_optimizer(config.optimizer)
 
 
-def build_supernet(config: TrainConfig, source: DataSource, device: torch.device) -> Supernet:
-    """The supernet of a run with its first weights, which follow from the seed."""
+def _check_batch_size(name: str, size: int | None, micro: int | None, world: World) -> None:
+    if size is None:
+        raise ConfigError(f"{name}=null: batch_size=null needs one for every phase")
+    if size < 2 * world.size or size % world.size:
+        raise ConfigError(f"{name}={size}: must be {2 * world.size} or more, a multiple of {world.size} processes")
+    share = size // world.size
+    if micro and micro < share and share % micro:
+        raise ConfigError(f"micro_batch_size={micro}: must divide the {share} images of {name} that one process sees")
+
+
+def build_space(config: TrainConfig, source: DataSource) -> SearchSpace:
+    """The space that is trained."""
     space = config.space
-    supernet = create_supernet(
+    return create_space(
         space.name,
-        num_classes=len(source.classes),
-        in_chans=source.in_chans,
-        dropout=space.dropout,
+        len(source.classes),
+        source.in_chans,
         resolutions=space.resolutions,
         kernel_sizes=space.kernel_sizes,
         expand_ratios=space.expand_ratios,
         depths=space.depths,
+        width_mults=space.width_mults,
+        compound=space.compound,
+    )
+
+
+def build_supernet(config: TrainConfig, space: SearchSpace, device: torch.device) -> Supernet:
+    """The supernet of the whole family of `space` with its first weights, which follow from the seed.
+
+    Its own space has all values of the family, so that networks outside `space` can be evaluated, too.
+    """
+    sizes = sorted({*space.resolutions, *(config.evaluation.resolutions or ())})
+    layout = space.layout
+    supernet = create_supernet(
+        config.space.name, layout.num_classes, layout.in_chans, dropout=config.space.dropout, resolutions=sizes
     )
     supernet.reset_parameters(config.seed)
     return supernet.to(device=device, memory_format=memory_format(config))  # pyright: ignore[reportCallIssue]
 
 
-def build_schedule(config: TrainConfig, source: DataSource, space: SearchSpace) -> Schedule:
-    """The schedule of a run."""
+def build_schedule(config: TrainConfig, source: DataSource, space: SearchSpace, arch: Arch | None = None) -> Schedule:
+    """The schedule of a run; with `arch` that sub-network takes the place of all others."""
+    recipe = create_recipe(config.recipe, space)
+    batch_size = config.batch_size
+    if batch_size is None:
+        batch_size = math.gcd(*(phase.batch_size or 0 for phase in recipe.phases))
+    else:
+        recipe = dataclasses.replace(
+            recipe, phases=tuple(dataclasses.replace(phase, batch_size=None) for phase in recipe.phases)
+        )
     return Schedule(
-        create_recipe(config.recipe, space),
+        recipe,
         space,
-        steps_per_epoch=steps_per_epoch(len(source.train), config.batch_size),
-        epochs=config.epochs,
+        steps_per_epoch=steps_per_epoch(len(source.train), batch_size),
+        epochs=sum(phase.share for phase in recipe.phases) if config.epochs is None else config.epochs,
         base_learning_rate=base_learning_rate(config.optimizer),
-        batch_size=config.batch_size,
+        batch_size=batch_size,
         seed=config.seed,
+        arch=arch,
     )
 
 
@@ -101,26 +143,24 @@ def training_batches(
     on_corrupt: Callable[[str, str], None],
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Images and labels of all steps from `start` on; each batch is a function of the seed and its step."""
-    return train_batches(
-        source.train,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        start_step=start,
-        stop_step=schedule.total_steps,
-        resolution_of=schedule.resolution,
-        augment=config.augment,
-        mean=source.mean,
-        std=source.std,
-        device=device,
-        rank=world.rank,
-        world_size=world.size,
-        workers=config.data.workers,
-        memory_format=memory_format(config),
-        on_corrupt=on_corrupt,
+    return chain.from_iterable(
+        train_batches(
+            source.train,
+            batch_size=batch_size,
+            seed=config.seed,
+            start_step=first,
+            stop_step=end,
+            resolution_of=schedule.resolution,
+            augment=config.augment,
+            rank=world.rank,
+            world_size=world.size,
+            **loading(source, device, config.data.workers, memory_format(config), on_corrupt),
+        )
+        for batch_size, first, end in schedule.segments(start)
     )
 
 
-def calibration_images(
+def calibration(
     config: TrainConfig,
     source: DataSource,
     resolutions: tuple[int, ...],
@@ -128,39 +168,23 @@ def calibration_images(
     on_corrupt: Callable[[str, str], None],
 ) -> Iterator[Tensor]:
     """Training images for batch-norm statistics, shared out equally among resolutions."""
-    return chain.from_iterable(
-        calibration_batches(
-            source.train,
-            resolution=resolution,
-            images=max(2, config.evaluation.calibration_images // len(resolutions)),
-            batch_size=config.evaluation.batch_size,
-            seed=config.seed,
-            mean=source.mean,
-            std=source.std,
-            device=device,
-            workers=config.data.workers,
-            memory_format=memory_format(config),
-            on_corrupt=on_corrupt,
-        )
-        for resolution in resolutions
+    return calibration_images(
+        source,
+        resolutions,
+        images=config.evaluation.calibration_images,
+        batch_size=config.evaluation.batch_size,
+        seed=config.seed,
+        **loading(source, device, config.data.workers, memory_format(config), on_corrupt),
     )
-
-
-def watched_archs(config: TrainConfig, schedule: Schedule) -> dict[str, Arch]:
-    """The sub-networks that are evaluated while training: the corners, and random ones that never change."""
-    rng = np.random.default_rng([config.seed, schedule.total_steps])
-    drawn = schedule.space.sample_many(config.evaluation.random_subnets, rng)
-    named = {f"random{number}": arch for number, arch in enumerate(drawn, start=1)}
-    return {"largest": schedule.space.largest, "smallest": schedule.space.smallest, **named}
 
 
 def identity(config: TrainConfig, source: DataSource, space: SearchSpace) -> dict[str, Any]:
     """Everything the final weights depend on, by dotted name: equal when a run may continue."""
-    values = {name: value for name, value in _flat(dataclasses.asdict(config)).items() if not may_change(name)}
+    values = {name: value for name, value in flatten(config).items() if not may_change(name)}
     digest = hashlib.sha256(json.dumps(space.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
     data = {"training images": len(source.train), "classes": list(source.classes)}
     data |= {f"digest of {part} images": digest for part, digest in source.digests.items()}
-    return json.loads(json.dumps(values | {"space.digest": digest} | data))
+    return json.loads(json.dumps(values | {"space.digest": digest} | data, default=dataclasses.asdict))
 
 
 def description(config: TrainConfig, source: DataSource, schedule: Schedule) -> dict[str, Any]:
@@ -173,9 +197,9 @@ def description(config: TrainConfig, source: DataSource, schedule: Schedule) -> 
         "images": source.digests,
         "train": {
             "recipe": config.recipe.name,
-            "epochs": config.epochs,
+            "epochs": schedule.epochs,
             "steps": schedule.total_steps,
-            "batch_size": config.batch_size,
+            "batch_size": config.batch_size or {p.name: p.batch_size for p in schedule.recipe.phases},
             "learning_rate": schedule.peak_learning_rate,
             "ema_decay": config.ema_decay,
             "seed": config.seed,
@@ -183,13 +207,3 @@ def description(config: TrainConfig, source: DataSource, schedule: Schedule) -> 
             "training_images": len(source.train),
         },
     }
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

@@ -1,19 +1,20 @@
 """Everything that changes while training: weights, optimiser, moving average, teacher."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from ..elastic import calibrate
+from ..space import SearchSpace
 from ..supernets import Supernet
 from .config import TrainConfig
 from .distributed import World
 from .ema import ExponentialMovingAverage
 from .optimizer import create_optimizer, forget, load_optimizer_tensors, optimizer_tensors, set_learning_rate
 from .schedule import StepPlan
-from .step import forward, train_step
+from .step import forward, micro_batches, train_step
 
 
 class TrainingState:
@@ -21,15 +22,29 @@ class TrainingState:
 
     Attributes:
         supernet: in train mode.
-        teacher: the largest network at the end of its own phase, frozen and in eval mode; None before that.
+        teacher: a frozen network: the one given, or the largest at the end of its own phase; None before it is needed.
+
+    Args:
+        space: whose largest network teaches when no teacher is given.
+        make_teacher: reads the network that teaches.
     """
 
-    def __init__(self, supernet: Supernet, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        supernet: Supernet,
+        config: TrainConfig,
+        space: SearchSpace,
+        make_teacher: Callable[[], nn.Module] | None = None,
+    ) -> None:
         self.supernet = supernet.train()
+        self.space = space
         self.optimizer = create_optimizer(supernet, config.optimizer)
         self.ema = None if config.ema_decay is None else ExponentialMovingAverage(supernet, config.ema_decay)
         self.teacher: nn.Module | None = None
+        self._make_teacher = make_teacher or self._largest
+        self._teacher_sees_batches = config.recipe.teacher_statistics == "batch"
         self._clip_gradient_norm = config.optimizer.clip_gradient_norm
+        self._micro_batch_size = config.micro_batch_size
         self._autocast_dtype = torch.bfloat16 if config.precision == "bf16" else None
 
     def begin_phase(self, plan: StepPlan, calibration: Iterable[Tensor]) -> None:
@@ -41,8 +56,9 @@ class TrainingState:
         """
         if plan.phase.objective.distill == "teacher" and self.teacher is None:
             with self.averaged_weights():
-                self.teacher = self._frozen_largest()
-            calibrate(self.teacher, calibration)
+                self.teacher = self._frozen_teacher()
+            if not self._teacher_sees_batches:
+                calibrate(self.teacher, calibration)
         if plan.phase.sort_channels is not None:
             self.supernet.sort_channels(plan.phase.sort_channels)
         if plan.updates == 0:
@@ -55,9 +71,7 @@ class TrainingState:
         set_learning_rate(self.optimizer, plan.learning_rate)
         teacher_logits_NC = None
         if plan.phase.objective.distill == "teacher":
-            assert self.teacher is not None
-            with torch.no_grad():
-                teacher_logits_NC = forward(self.teacher, images_NCHW, autocast_dtype=self._autocast_dtype)
+            teacher_logits_NC = self._taught(images_NCHW)
         losses = train_step(
             self.supernet,
             self.optimizer,
@@ -67,6 +81,7 @@ class TrainingState:
             plan.phase.objective,
             teacher_logits_NC=teacher_logits_NC,
             autocast_dtype=self._autocast_dtype,
+            micro_batch_size=self._micro_batch_size,
             clip_gradient_norm=self._clip_gradient_norm,
             average_gradients=world.average_gradients if world.size > 1 else None,
         )
@@ -101,9 +116,28 @@ class TrainingState:
         if self.ema is not None:
             self.ema.load(parts["ema"])
         if "teacher" in parts:
-            self.teacher = self._frozen_largest()
+            self.teacher = self._frozen_teacher()
             self.teacher.load_state_dict(parts["teacher"])
 
-    def _frozen_largest(self) -> nn.Module:
+    def _largest(self) -> nn.Module:
         """A copy of the largest network, on the device and in the memory layout of the supernet."""
-        return self.supernet.extract(self.supernet.space.largest).requires_grad_(False).eval()
+        return self.supernet.extract(self.space.largest)
+
+    def _frozen_teacher(self) -> nn.Module:
+        """The teacher without gradients, without dropout, and with batch norm as the settings say."""
+        teacher = self._make_teacher().requires_grad_(False).eval()
+        for layer in teacher.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.train(self._teacher_sees_batches)
+        return teacher
+
+    @torch.no_grad()
+    def _taught(self, images_NCHW: Tensor) -> Tensor:
+        """What the teacher says; it sees the micro-batches that its pupils see."""
+        assert self.teacher is not None
+        return torch.cat(
+            [
+                forward(self.teacher, images, autocast_dtype=self._autocast_dtype)
+                for images in micro_batches(images_NCHW, self._micro_batch_size)
+            ]
+        )

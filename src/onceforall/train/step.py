@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..space import Arch
 from .losses import subnet_loss
-from .schedule import Objective
+from .phases import Objective
 
 
 def train_step(
@@ -20,6 +20,7 @@ def train_step(
     *,
     teacher_logits_NC: Tensor | None = None,
     autocast_dtype: torch.dtype | None = None,
+    micro_batch_size: int | None = None,
     clip_gradient_norm: float | None = None,
     set_to_none: bool = True,
     average_gradients: Callable[[Sequence[nn.Parameter]], None] | None = None,
@@ -37,25 +38,38 @@ def train_step(
         archs: one forward and backward pass each.
         objective: losses and their weights; "teacher" needs `teacher_logits_NC`.
         autocast_dtype: bfloat16 for mixed precision; None: the precision of the weights.
+        micro_batch_size: images that pass at once; batch norm sees them alone, gradients are those of the mean loss
+            over the whole batch. None: all images.
         clip_gradient_norm: largest norm of the whole gradient.
         average_gradients: called with the parameters that have gradients, between the passes and the update.
     """
     optimizer.zero_grad(set_to_none)
-    losses = accumulate_gradients(
-        model,
-        images_NCHW,
-        labels_N,
-        archs,
-        objective,
-        teacher_logits_NC=teacher_logits_NC,
-        autocast_dtype=autocast_dtype,
-    )
+    pieces = [images_NCHW, labels_N] if teacher_logits_NC is None else [images_NCHW, labels_N, teacher_logits_NC]
+    losses = []
+    for images, labels, *logits in zip(*(micro_batches(piece, micro_batch_size) for piece in pieces), strict=True):
+        share = len(images) / len(images_NCHW)
+        passed = accumulate_gradients(
+            model,
+            images,
+            labels,
+            archs,
+            objective,
+            teacher_logits_NC=logits[0] if logits else None,
+            autocast_dtype=autocast_dtype,
+            share=share,
+        )
+        losses.append(share * passed)
     if average_gradients is not None:
         average_gradients([parameter for parameter in model.parameters() if parameter.grad is not None])
     if clip_gradient_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), clip_gradient_norm)
     optimizer.step()
-    return losses
+    return torch.stack(losses).sum(0)
+
+
+def micro_batches(tensor: Tensor, size: int | None) -> Sequence[Tensor]:
+    """The fewest parts of at most `size` images, as equal as can be; the whole when `size` is None."""
+    return tensor.tensor_split(-(-len(tensor) // size)) if size else (tensor,)
 
 
 def accumulate_gradients(
@@ -67,15 +81,17 @@ def accumulate_gradients(
     *,
     teacher_logits_NC: Tensor | None = None,
     autocast_dtype: torch.dtype | None = None,
+    share: float = 1.0,
 ) -> Tensor:
     """Add the gradients of all sub-networks to the parameters; arguments and result as in `train_step`.
 
-    Each sub-network goes forward and backward before the next begins, so that only one graph is ever in memory.
+    Gradients are multiplied by `share`, the part of a step's images that these are. Each sub-network goes forward and
+    backward before the next begins, so that only one graph is ever in memory.
     """
     teacher_NC = None if teacher_logits_NC is None else _probabilities(teacher_logits_NC)
     if objective.distill == "teacher" and teacher_NC is None:
         raise ValueError("distillation from a teacher needs teacher_logits_NC")
-    scale = objective.scale(len(archs))
+    scale = share * objective.scale(len(archs))
     losses = []
     for arch in archs:
         logits_NC = forward(model, images_NCHW, arch, autocast_dtype)

@@ -4,31 +4,37 @@ import contextlib
 import dataclasses
 import math
 import time
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data import load_data
 from ..errors import RunError
+from ..space import Arch
 from ..supernets import Supernet
 from . import setup
 from .budget import training_cost
 from .checkpoint import Checkpoint, check_same_run, load_newest_checkpoint, run_lock, save_checkpoint, to_device
 from .config import TrainConfig
 from .distributed import World, init_distributed, resolve_device
-from .evaluate import Evaluation, evaluate_archs
+from .evaluate import Evaluation, Part, evaluate_archs
 from .metrics import MetricsLog
 from .optimizer import base_learning_rate
 from .progress import TrainingProgress, say
 from .schedule import StepPlan
+from .start import SingleNetwork, Start, default_start
 from .state import TrainingState
+from .watched import watched_archs
 
 
-def train(config: TrainConfig, run: str | Path, *, console: Console | None = None) -> Supernet:
+def train(
+    config: TrainConfig, run: str | Path, *, start: Start | None = None, console: Console | None = None
+) -> Supernet:
     """Train a supernet in a run folder, or continue what an interrupted `train` left there.
 
     Writes metrics.jsonl, tensorboard/, checkpoint/, and at the end supernet.safetensors and supernet.json, with
@@ -38,10 +44,12 @@ def train(config: TrainConfig, run: str | Path, *, console: Console | None = Non
     Args:
         config: the settings; those the weights depend on must be the same when a run continues.
         run: the run folder, created when missing.
+        start: what `config.weights`, `config.recipe.teacher` and `config.genotype` stand for; None: the first two are
+            saved supernets, and there is no third.
         console: where progress is shown; None: the terminal.
 
     Returns:
-        The trained supernet in eval mode, on the device it was trained on.
+        The trained supernet in eval mode, on the device it was trained on; of a single sub-network a `SingleNetwork`.
 
     Raises:
         ConfigError, DataError: settings or images that cannot be used.
@@ -49,7 +57,7 @@ def train(config: TrainConfig, run: str | Path, *, console: Console | None = Non
         StorageError: the disk is full; the newest checkpoint is intact.
     """
     with contextlib.closing(init_distributed(config.device)) as world, contextlib.ExitStack() as held:
-        trainer = Trainer(config, Path(run), world, console or Console())
+        trainer = Trainer(config, Path(run), world, console or Console(), start or default_start(config))
         world.from_main(lambda: held.enter_context(run_lock(trainer.run / "checkpoint")))
         return trainer.train()
 
@@ -57,25 +65,31 @@ def train(config: TrainConfig, run: str | Path, *, console: Console | None = Non
 class Trainer:
     """One training process; see `train`."""
 
-    def __init__(self, config: TrainConfig, run: Path, world: World, console: Console) -> None:
+    def __init__(
+        self, config: TrainConfig, run: Path, world: World, console: Console, start: Start | None = None
+    ) -> None:
         setup.check_config(config, world)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         self.config, self.run, self.world = config, run, world
+        self.begin_from = start = start or Start()
         self.console = console if world.is_main else Console(quiet=True)
         self.device = resolve_device(config.device, world)
         self.source = load_data(config.data, device=self.device)
-        supernet = setup.build_supernet(config, self.source, self.device)
-        self.space = supernet.space
-        self.schedule = setup.build_schedule(config, self.source, self.space)
+        self.space = setup.build_space(config, self.source)
+        self.schedule = setup.build_schedule(config, self.source, self.space, start.arch)
         self.cost = training_cost(self.schedule)
-        self.watched = setup.watched_archs(config, self.schedule)
-        self.state = TrainingState(supernet, config)
+        supernet = setup.build_supernet(config, self.space, self.device)
+        self.watched = watched_archs(config, self.schedule, supernet.space)
+        if start.arch is not None:
+            supernet = self.single_network(supernet, start.arch)
+        self.state = TrainingState(supernet, config, self.space, start.teacher and self.teacher)
         self.start = 0
         self._elapsed_before = 0.0
         self._began = self._mark = self._checkpointed = time.perf_counter()
         self._interval: list[tuple[Tensor, float]] = []
         self._corrupt: set[str] = set()
+        self._met_corrupt: list[tuple[str, str]] = []
 
     def train(self) -> Supernet:
         """Do all steps that are not done yet."""
@@ -85,6 +99,8 @@ class Trainer:
             batches = setup.training_batches(
                 self.config, self.source, self.schedule, self.start, self.device, self.world, self.on_corrupt
             )
+            if self.start == 0 and self.config.evaluation.at_start:
+                self.evaluate(self.schedule.plan(0), "test", done=0)
             for step in range(self.start, self.schedule.total_steps):
                 plan = self.schedule.plan(step)
                 if plan.begins_phase:
@@ -94,7 +110,7 @@ class Trainer:
                 losses = self.state.step(plan, images_NCHW, labels_N, self.world)
                 line_written = self.log(plan, losses)
                 if self.evaluation_due(plan):
-                    self.evaluate(plan)
+                    self.evaluate(plan, self.part, done=step + 1)
                 if line_written and self.checkpoint_due(plan):
                     self.checkpoint(step + 1)
             return self.finish()
@@ -105,20 +121,21 @@ class Trainer:
         self.metrics.write("phase", plan.step, phase=plan.phase.name, event="start")
         self.state.begin_phase(
             plan,
-            setup.calibration_images(self.config, self.source, self.space.resolutions, self.device, self.on_corrupt),
+            setup.calibration(self.config, self.source, self.space.resolutions, self.device, self.on_corrupt),
         )
         self._mark = time.perf_counter()
 
-    def evaluate(self, plan: StepPlan) -> None:
-        """Measure the watched sub-networks this phase trains, shared out among the ranks."""
+    def evaluate(self, plan: StepPlan, part: Part, done: int) -> None:
+        """Measure the watched sub-networks of this phase after `done` steps, shared out among the ranks."""
         settings = self.config.evaluation
-        labels = ["largest"] if plan.phase.sampling == "largest" else list(self.watched)
-        mine = labels[self.world.rank :: self.world.size]
+        watched = self.watched[self.schedule.phase_index(plan.step)]
+        mine = list(watched)[self.world.rank :: self.world.size]
         with self.state.averaged_weights():
             measured = evaluate_archs(
                 self.state.supernet,
-                [self.watched[label] for label in mine],
+                [watched[label] for label in mine],
                 self.source,
+                part=part,
                 calibration_images=settings.calibration_images,
                 batch_size=settings.batch_size,
                 limit=settings.images,
@@ -127,21 +144,21 @@ class Trainer:
                 on_corrupt=self.on_corrupt,
             )
         named: dict[str, Evaluation] = {}
-        for part in self.world.gather(dict(zip(mine, measured, strict=True))):
-            named |= part
-        for label in labels:
+        for found in self.world.gather(dict(zip(mine, measured, strict=True))):
+            named |= found
+        for label in watched:
             values = dataclasses.asdict(named[label]) | {"arch": named[label].arch.to_dict()}
-            self.write(plan, "eval", label=label, **values)
-        self.say(
-            f"step {plan.step + 1:,}: " + "  ".join(f"{label} {100 * named[label].top1:.2f} %" for label in labels)
-        )
+            self.write(plan, "eval", done, label=label, **values)
+        self.say(f"step {done:,}: " + "  ".join(f"{label} {100 * named[label].top1:.2f} %" for label in watched))
         self._mark = time.perf_counter()
 
     def finish(self) -> Supernet:
         """Leave the final weights, calibrated for the largest network, in the run folder."""
         resolutions = self.space.resolutions[-1:]
-        images = setup.calibration_images(self.config, self.source, resolutions, self.device, self.on_corrupt)
+        images = setup.calibration(self.config, self.source, resolutions, self.device, self.on_corrupt)
+        self.state.supernet.space = self.schedule.trained_space
         supernet = self.state.settle(images)
+        self.report_corrupt()
         metadata = setup.description(self.config, self.source, self.schedule)
         self.world.from_main(lambda: supernet.save(self.run / "supernet", metadata))
         self.say(f"{self.schedule.total_steps:,} steps done; weights: {self.run / 'supernet.safetensors'}")
@@ -157,6 +174,8 @@ class Trainer:
             self.state.load({name: to_device(tensors, self.device) for name, tensors in checkpoint.parts.items()})
             start, metrics_bytes = checkpoint.step, checkpoint.metadata["metrics_bytes"]
             self._elapsed_before = checkpoint.metadata["elapsed_s"]
+        elif self.begin_from.load is not None and self.begin_from.arch is None:
+            self.begin_from.load(self.state.supernet)
         writes_to = self.run if self.world.is_main else None
         self.metrics = MetricsLog(writes_to, keep_bytes=metrics_bytes, step=start, tensorboard=self.config.tensorboard)
         self.progress = TrainingProgress(self.cost, start, self.console)
@@ -181,10 +200,27 @@ class Trainer:
         minutes = (time.perf_counter() - self._checkpointed) / 60
         return plan.ends_phase or self.world.agree(minutes >= self.config.checkpoint_minutes)
 
+    @property
+    def part(self) -> Part:
+        """The images that sub-networks are measured on."""
+        return cast(Part, self.config.evaluation.part)
+
+    def single_network(self, supernet: Supernet, arch: Arch) -> Supernet:
+        """The network of `arch` alone, with the weights the run begins from."""
+        if self.begin_from.load is not None:
+            self.begin_from.load(supernet)
+        return SingleNetwork(supernet, arch)
+
+    def teacher(self) -> nn.Module:
+        """The teacher of another file, on this device."""
+        assert self.begin_from.teacher is not None
+        made = self.begin_from.teacher()
+        return made.to(device=self.device, memory_format=setup.memory_format(self.config))  # pyright: ignore[reportCallIssue]
+
     def evaluation_due(self, plan: StepPlan) -> bool:
         """Whether sub-networks are measured after this step: every so many epochs and at the end of a phase."""
         every = self.config.evaluation.every_epochs
-        if len(self.source.holdout) == 0:
+        if len(self.source.test if self.part == "test" else self.source.holdout) == 0:
             return False
         if every is None:
             return plan.step + 1 == self.schedule.total_steps
@@ -204,31 +240,43 @@ class Trainer:
         self._mark = now
         if (plan.step + 1) % self.config.log_every_steps and not plan.ends_phase:
             return False
+        self.report_corrupt()
         loss = float(torch.stack([loss for loss, _ in self._interval]).mean())
-        speed = len(self._interval) * self.config.batch_size / sum(seconds for _, seconds in self._interval)
+        speed = len(self._interval) * plan.batch_size / sum(seconds for _, seconds in self._interval)
         self._interval.clear()
         if not math.isfinite(loss):
+            name, rate = "optimizer.base_learning_rate", base_learning_rate(self.config.optimizer)
+            if plan.phase.learning_rate is not None:
+                name, rate = f"recipe.phases.{plan.phase.name}.learning_rate", plan.phase.learning_rate
             raise RunError(
                 f"training diverged before step {plan.step + 1} (loss {loss}); start a new run with a lower "
-                f"optimizer.base_learning_rate than {base_learning_rate(self.config.optimizer):g}"
+                f"{name} than {rate:g}"
             )
         numbers = {"loss": loss, "learning_rate": plan.learning_rate, "resolution": plan.resolution}
-        self.write(plan, "train", **numbers, images_per_second=round(speed, 1))
+        self.write(plan, "train", plan.step + 1, **numbers, images_per_second=round(speed, 1))
         if plan.ends_phase:
-            self.write(plan, "phase", event="end")
+            self.write(plan, "phase", plan.step + 1, event="end")
         self.progress.numbers(plan, loss, speed)
         return True
 
-    def write(self, plan: StepPlan, kind: str, **values: Any) -> None:
-        """A line of metrics about the run after a step."""
-        self.metrics.write(kind, plan.step + 1, phase=plan.phase.name, **values, elapsed_s=self.elapsed())
+    def write(self, plan: StepPlan, kind: str, done: int, **values: Any) -> None:
+        """A line of metrics about the run after `done` steps."""
+        self.metrics.write(kind, done, phase=plan.phase.name, **values, elapsed_s=self.elapsed())
 
     def on_corrupt(self, name: str, reason: str) -> None:
-        """Report an image that cannot be read, once a run."""
-        if name not in self._corrupt:
-            self._corrupt.add(name)
-            self.metrics.write("corrupt_image", 0, name=name, reason=reason)
-            self.say(f"left out {name}: {reason} ({len(self._corrupt)} images so far)")
+        """Remember an image that cannot be read; one process alone reports it at once."""
+        self._met_corrupt.append((name, reason))
+        if self.world.size == 1:
+            self.report_corrupt()
+
+    def report_corrupt(self) -> None:
+        """Report the images that ranks could not read since the last time, each once a run; all ranks must call."""
+        for name, reason in chain.from_iterable(self.world.gather(self._met_corrupt)):
+            if name not in self._corrupt:
+                self._corrupt.add(name)
+                self.metrics.write("corrupt_image", 0, name=name, reason=reason)
+                self.say(f"left out {name}: {reason} ({len(self._corrupt)} images so far)")
+        self._met_corrupt.clear()
 
     def say(self, text: str) -> None:
         """Print one line; only rank 0 talks."""
