@@ -82,6 +82,13 @@ COMMANDS = (
         "run=runs/photos",
     ),
     Command(
+        "convert",
+        "checkpoints and architectures of other projects into ours, and back",
+        "commands.convert:ConvertConfig",
+        "commands.convert:convert",
+        "source=PATH to=supernet",
+    ),
+    Command(
         "list",
         "every search space with its size and costs",
         "commands.list:ListConfig",

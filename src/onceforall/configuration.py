@@ -5,6 +5,7 @@ import dataclasses
 import re
 import typing
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,7 +38,7 @@ def compose(config_name: str, config_class: type[Config], overrides: Sequence[st
         ConfigError: an unknown key (names the nearest valid ones), an unknown group option, or a value of a wrong type.
     """
     from hydra import compose as hydra_compose
-    from hydra import initialize_config_module
+    from hydra import initialize, initialize_config_module
     from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
@@ -47,9 +48,11 @@ def compose(config_name: str, config_class: type[Config], overrides: Sequence[st
     words = [_checked_override(word, config_class, groups) for word in overrides]
     schema = f"{config_name}_schema" if groups else config_name
     ConfigStore.instance().store(name=schema, node=config_class)
+    # Without presets of its own a command must not see those of others: its keys may have the same names.
+    place = partial(initialize_config_module, CONF_MODULE) if groups else partial(initialize, None)
     with _one_line_errors(config_class):
         try:
-            with initialize_config_module(CONF_MODULE, version_base="1.3"):
+            with place(version_base="1.3"):
                 composed = hydra_compose(config_name, overrides=words)
         except HydraException as error:
             # Hydra wraps the precise complaint; the one underneath names key, value and type.

@@ -9,7 +9,7 @@ from .archs import (
     sample_resolution,
     subnet_seed,
 )
-from .checkpoints import load_checkpoint, official_key, read_torch_file, to_official
+from .checkpoints import load_checkpoint, official_key, read_torch_file, to_official, write_torch_file
 from .encoders import ArchEncoder, nas_choices, tutorial_choices
 from .latency import LatencyTable, layer_keys, load_latency_table
 from .net_arch import arch_from_config, config_from_arch

@@ -122,9 +122,11 @@ def arch_from_config(space: SearchSpace, source: str | Path | Mapping[str, Any],
     else:
         stages = [[Block(c["kernel_size"], c.get("expand_ratio", 0)) for c in stage] for stage in _stages(layers[1:])]
     arch = Arch(resolution or space.resolutions[-1], tuple(map(tuple, stages)), widths)
-    space.validate(arch, any_resolution=True)
-    expected = _comparable(config_from_arch(space, arch))
-    if difference := _difference(_comparable(config), expected):
+    try:
+        difference = _difference(_comparable(config), _comparable(config_from_arch(space, arch)))
+    except InvalidArch as error:
+        difference = str(error)
+    if difference:
         raise InvalidArch(f"no network of space {space.name}: {difference}")
     return arch
 
