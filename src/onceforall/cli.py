@@ -54,6 +54,13 @@ COMMANDS = (
         "run=runs/photos device=onnxruntime",
     ),
     Command(
+        "predictor",
+        "measure sub-networks and learn to predict all others",
+        "commands.predictor:PredictorConfig",
+        "commands.predictor:predictor",
+        "run=runs/photos labels=200",
+    ),
+    Command(
         "search",
         "the front, and the best network under constraints",
         "commands.search:SearchConfig",

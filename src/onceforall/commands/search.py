@@ -1,22 +1,20 @@
 """`ofa search`: the front of a run, and the best network within limits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..cost import count_macs, count_params, peak_memory
 from ..errors import ConfigError
 from ..files import write_json
 from ..run import Run, check_file_name
 from ..settings import setting
-from ..space import Arch, SearchSpace
+from ..space import SearchSpace
 from . import members
+from .scoring import MeasuringConfig, costs_of, fitted_predictor, hold_out_accuracy, open_labels
 from .screen import console, table
 
 if TYPE_CHECKING:
-    from ..cost import LatencyModel
-    from ..data import DataSource
-    from ..search import AccuracyPredictor, LabelStore, SearchResult
+    from ..search import LabelStore, SearchResult
     from ..search.collection import Evaluate
     from ..search.operators import CodeFunction
 
@@ -32,10 +30,9 @@ class ConstraintConfig:
 
 
 @dataclass
-class SearchConfig:
+class SearchConfig(MeasuringConfig):
     """What to look for, and how much to measure."""
 
-    run: str | None = setting(None, "folder of a trained run")
     name: str | None = setting(None, "name of the result; null: made from the limits")
     device: str | None = setting(None, "measured device whose latency counts; null: the newest, or MACs without one")
     constraint: ConstraintConfig = field(default_factory=ConstraintConfig)
@@ -44,11 +41,6 @@ class SearchConfig:
     )
     score: str = setting("measured", "measured: every network of the front is evaluated; predicted: by the predictor")
     budget: int = setting(60, "networks to calibrate and evaluate; what earlier searches evaluated is used again")
-    images: int | None = setting(None, "hold-out images per evaluation, class-balanced; null: all")
-    calibration_images: int = setting(1000, "training images that batch-norm statistics are taken from")
-    batch_size: int = setting(200, "images per batch of evaluation and calibration")
-    compute: str = setting("auto", "where accuracy is computed: cpu, cuda, cuda:1, ...; auto: a GPU when there is one")
-    networks_at_once: int = setting(16, "networks evaluated together on images decoded once")
     seed: int = setting(0, "same seed, same weights: same result")
 
 
@@ -62,9 +54,7 @@ def search(config: SearchConfig) -> "SearchResult":
         InfeasibleConstraint: no network meets the limits; states the feasible range.
         RunError, ConfigError, DataError, StorageError.
     """
-    from ..search import LabelStore
     from ..search.predictor import FEWEST_LABELS
-    from ..train.evaluate import part_of
 
     if config.score not in ("measured", "predicted"):
         raise ConfigError(f"score={config.score}: use measured or predicted")
@@ -77,26 +67,25 @@ def search(config: SearchConfig) -> "SearchResult":
     name = config.name or "-".join(f"{key}_{limit:g}" for key, limit in limits.items()) or "front"
     check_file_name(name)
     source = run.load_data()
-    images = len(part_of(source, "holdout", config.images))
-    labels = LabelStore(run.labels_path, space, run.weights_digest(), images, config.calibration_images)
+    labels = open_labels(run, source, config)
     out = console()
     for note in labels.notes:
         out.print(note)
     with out.status("searching") as status:
         result = _run_search(
             space,
-            _evaluator(run, source, config),
-            _costs(space, latency),
+            hold_out_accuracy(run, source, config),
+            costs_of(space, latency),
             limits,
             labels,
             config,
             lambda done, total: status.update(f"searching: {done} of {total} networks evaluated"),
         )
     if len(labels) >= FEWEST_LABELS:
-        _predictor(space, labels).save(run.predictor_path)
+        fitted_predictor(space, labels).save(run.predictor_path)
     found = result.to_dict(name, None if latency is None else latency.device)
     write_json(run.search_path(name), found)
-    _show(run, found, result, images)
+    _show(run, found, result, labels.images)
     return result
 
 
@@ -128,51 +117,9 @@ def _run_search(
     goal = Goal.of(costs, limits, front_cost)
     require_feasible(space, goal.constraints, config.seed)  # before anything is evaluated
     collect_labels(space, evaluate, costs[front_cost], config.budget, labels, seed=config.seed, progress=progress)
-    return search_predicted(space, _predictor(space, labels), costs, limits, front_cost=front_cost, seed=config.seed)
-
-
-def _predictor(space: SearchSpace, labels: "LabelStore") -> "AccuracyPredictor":
-    """Fitted on all labels of the run; MACs tell it the size of a network on every device."""
-    from ..search import AccuracyPredictor
-
-    known = list(labels)
-    predictor = AccuracyPredictor(space, lambda codes: count_macs(space, codes), "macs", labels.weights)
-    return predictor.fit([label.arch for label in known], [label.top1 for label in known])
-
-
-def _evaluator(run: Run, source: "DataSource", config: SearchConfig) -> "Evaluate":
-    """Measures hold-out accuracy of networks, a few at a time, so that little is lost when it is interrupted."""
-    from ..train import evaluate_archs, resolve_device
-
-    device = resolve_device(config.compute)
-    supernet = run.load_supernet().to(device)
-
-    def evaluate(archs: list[Arch]) -> Iterator[tuple[float, float]]:
-        for first in range(0, len(archs), config.networks_at_once):
-            evaluations = evaluate_archs(
-                supernet,
-                archs[first : first + config.networks_at_once],
-                source,
-                part="holdout",
-                calibration_images=config.calibration_images,
-                batch_size=config.batch_size,
-                device=device,
-                limit=config.images,
-                workers=run.read_config().data.workers,
-            )
-            yield from ((evaluation.top1, evaluation.top1_error) for evaluation in evaluations)
-
-    return evaluate
-
-
-def _costs(space: SearchSpace, latency: "LatencyModel | None") -> dict[str, "CodeFunction"]:
-    """The costs by name, each a function of whole arrays of codes."""
-    counted = {
-        "macs": lambda codes: count_macs(space, codes),
-        "params": lambda codes: count_params(space, codes),
-        "memory_bytes": lambda codes: peak_memory(space, codes),
-    }
-    return counted if latency is None else {"latency_ms": latency.for_space(space).predict, **counted}
+    return search_predicted(
+        space, fitted_predictor(space, labels), costs, limits, front_cost=front_cost, seed=config.seed
+    )
 
 
 def _show(run: Run, found: dict[str, Any], result: "SearchResult", images: int) -> None:

@@ -15,6 +15,7 @@ Evaluate = Callable[[list[Arch]], Iterable[tuple[float, float]]]
 Progress = Callable[[int, int], None]
 
 SAMPLINGS = ("active", "spread", "random")
+_FIRST, _ROUND = 40, 20  # networks of an active collection before the first predictor, and between two of them
 _ROUNDS = 3  # times the predictor is refitted; each round's proposals teach it where the front is
 
 
@@ -36,23 +37,32 @@ def collect_labels(
             consumed one network at a time and each result stored before the next.
         cost: of codes; what "spread" is even over, and what the front of "active" is drawn against.
         count: networks, fewer in a smaller space.
-        sampling: "spread" over the cost (see `initial_codes`), "active" (see `collect_active`), or uniformly "random".
+        sampling: "spread" over the cost (see `initial_codes`); uniformly "random"; or "active": begin spread, then in
+            rounds of 20 fit a predictor, search its front and measure that. A longer active or random collection begins
+            with the networks of a shorter one.
 
     Raises:
         ConfigError: an unknown sampling. RunError: `evaluate` gave fewer results than networks.
     """
     if sampling not in SAMPLINGS:
         raise ConfigError(f"sampling={sampling}: use {', '.join(SAMPLINGS)}")
-    if sampling == "active":
-        goal = Goal.of({"cost": cost}, None, None)
-        return collect_active(space, evaluate, goal, count, labels, seed=seed, progress=progress)
-    codes = random_codes(space, count, seed) if sampling == "random" else initial_codes(space, count, cost, seed)
-    collected = []
-    for label in measured(labels, space.decode(codes), evaluate):
-        collected.append(label)
-        if progress is not None:
-            progress(len(collected), len(codes))
-    return collected
+    count = min(count, space.size)
+    goal = Goal.of({"cost": cost}, None, None)
+    own: list[Label] = []
+
+    def measure(codes: Codes) -> None:
+        for label in measured(labels, space.decode(codes[: count - len(own)]), evaluate):
+            own.append(label)
+            if progress is not None:
+                progress(len(own), count)
+
+    if sampling == "random":
+        measure(random_codes(space, count, seed))
+    else:
+        measure(initial_codes(space, _FIRST if sampling == "active" else count, cost, seed))
+    while len(own) < count:
+        measure(propose_codes(space, goal, [label.arch for label in own], top1_of(own), _ROUND, seed + len(own)))
+    return own
 
 
 def collect_active(

@@ -1,0 +1,79 @@
+"""`ofa predictor` on a small trained run, alone and shared out between two processes."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from onceforall import cli
+from onceforall.run import Run
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> Run:
+    shutil.copytree(trained.folder, tmp_path / "digits")
+    shutil.rmtree(tmp_path / "digits" / "predictor", ignore_errors=True)
+    return Run(tmp_path / "digits")
+
+
+WORDS = ["images=100", "calibration_images=60"]
+
+
+def measured(run: Run) -> list[dict]:
+    return [json.loads(line) for line in run.labels_path.read_text().splitlines()]
+
+
+def test_labels_a_predictor_and_its_quality(run, capsys):
+    assert cli.main(["predictor", f"run={run.folder}", "labels=10", "sampling=random", *WORDS]) == 0
+    assert "10 labels" in capsys.readouterr().out
+    first = measured(run)
+    assert len(first) == 10
+    described = json.loads(run.predictor_path.with_suffix(".json").read_text())
+    assert described["kind"] == "gaussian_process"
+    assert described["quality"]["n_labels"] == 10
+    words = ["labels=12", "sampling=random", "model=mlp_ensemble"]
+    assert cli.main(["predictor", f"run={run.folder}", *words, *WORDS]) == 0
+    assert measured(run)[:10] == first
+    assert len(measured(run)) == 12
+    assert json.loads(run.predictor_path.with_suffix(".json").read_text())["kind"] == "mlp_ensemble"
+
+
+def test_two_processes_measure_what_one_does(run, tmp_path):
+    words = ["labels=9", "sampling=random", "networks_at_once=2", *WORDS]
+    assert cli.main(["predictor", f"run={run.folder}", *words]) == 0
+    alone = measured(run)
+    run.labels_path.unlink()
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29631", "-m", "onceforall"]
+    finished = subprocess.run(
+        [sys.executable, *launcher, "predictor", f"run={run.folder}", *words], capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("9 labels") == 1, "only one process prints"
+    assert measured(run) == alone
+
+
+def test_labels_of_other_weights_are_refused(run, capsys, unchanged):
+    assert cli.main(["predictor", f"run={run.folder}", "labels=6", *WORDS]) == 0
+    lines = [{**line, "weights": "0" * 16} for line in measured(run)]
+    run.labels_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    capsys.readouterr()
+    with unchanged(run.folder):
+        assert cli.main(["predictor", f"run={run.folder}", "labels=6", *WORDS]) == 2
+    assert "other weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("labels=3", "needs at least 6"),
+        ("sampling=all", "use active, spread, random"),
+        ("model=forest", "use gaussian_process, mlp_ensemble"),
+        ("front_cost=watts", "there is no model of it"),
+    ],
+)
+def test_mistakes(run, word, message, capsys, unchanged):
+    with unchanged(run.folder):
+        assert cli.main(["predictor", f"run={run.folder}", word]) == 2
+    assert message in capsys.readouterr().err
