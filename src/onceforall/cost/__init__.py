@@ -5,6 +5,7 @@ from .analytic import count_macs, count_params, macs_table, memory_table, params
 from .latency import LatencyModel
 from .latency_build import build_latency_model
 from .measure import Latency, Timing, describe_machine, measure_latencies, measure_latency
+from .plain import count_plain_macs
 from .table import CostTable, Term
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "build_latency_model",
     "count_macs",
     "count_params",
+    "count_plain_macs",
     "describe_machine",
     "kendall_tau",
     "macs_table",
