@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,9 @@ def circumstances() -> dict[str, Any]:
     """Commit, machine and library versions of a measurement."""
     import torch
 
+    from onceforall.cost import describe_machine
+
+    machine = describe_machine()
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         capture_output=True,
@@ -21,22 +23,13 @@ def circumstances() -> dict[str, Any]:
     )
     return {
         "commit": commit.stdout.strip() or "unknown",
-        "processor": _processor(),
-        "cores": os.cpu_count(),
+        "processor": machine["processor"],
+        "cores": machine["cores"],
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
-        "python": platform.python_version(),
+        "python": machine["python"],
         "load_average": round(os.getloadavg()[0], 2),
     }
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def finish(figures: dict[str, Any]) -> None:

@@ -43,6 +43,7 @@ class _Recorder:
         if layer.running_mean is None or layer.running_var is None:
             raise ValueError("calibrate needs batch norm layers with running statistics")
         self.layer = layer
+        self.before = layer.running_mean.clone(), layer.running_var.clone()
         self.mean, self.var = torch.zeros_like(layer.running_mean), torch.zeros_like(layer.running_var)
         self.images = 0
         # A momentum of 1 makes the layer itself write the statistics of the batch it normalises with.
@@ -60,13 +61,14 @@ class _Recorder:
         self.var += (self.layer.running_var * biased - self.var) * weight  # type: ignore[operator]
 
     def finish(self, keep: bool) -> None:
+        """Leave the layer with the averages, or as it was before: also where no batch reached it."""
         self.hook.remove()
         self.layer.momentum = self.momentum
         if self.tracked is not None:
             self.layer.num_batches_tracked.copy_(self.tracked)  # type: ignore[union-attr]
-        if keep and self.images:
-            self.layer.running_mean.copy_(self.mean)  # type: ignore[union-attr]
-            self.layer.running_var.copy_(self.var)  # type: ignore[union-attr]
+        mean, var = (self.mean, self.var) if keep and self.images else self.before
+        self.layer.running_mean.copy_(mean)  # type: ignore[union-attr]
+        self.layer.running_var.copy_(var)  # type: ignore[union-attr]
 
 
 @torch.no_grad()
@@ -90,19 +92,15 @@ def calibrate(module: nn.Module, batches: Iterable[Tensor]) -> None:
         if isinstance(layer, nn.BatchNorm2d):
             layer.train()
             recorders.append(_Recorder(layer))
-    seen = False
-    kept = False
-    before = [(r.layer.running_mean.clone(), r.layer.running_var.clone()) for r in recorders]  # type: ignore[union-attr]
+    seen, whole = False, False
     try:
         for images_NCHW in batches:
             module(images_NCHW)
             seen = True
-        kept = seen
+        whole = True
     finally:
-        for recorder, (mean, var) in zip(recorders, before, strict=True):
-            recorder.layer.running_mean.copy_(mean)  # type: ignore[union-attr]
-            recorder.layer.running_var.copy_(var)  # type: ignore[union-attr]
-            recorder.finish(keep=kept)
+        for recorder in recorders:
+            recorder.finish(keep=whole)
         module.eval()
     if not seen:
         raise DataError("calibration needs at least one batch of images")
