@@ -139,6 +139,8 @@ def load_accuracy_predictor(
         ConfigError: a space that does not fit the file.
     """
     tensors = read_torch_file(path)
+    if isinstance(tensors.get("state_dict"), Mapping):
+        tensors = tensors["state_dict"]
     layers, offset, tutorial = _layers(path, tensors)
     inputs = layers[0][0].shape[1]
     if space is None:
