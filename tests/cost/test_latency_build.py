@@ -58,6 +58,18 @@ def test_an_additive_device_is_learnt_exactly(monkeypatch: pytest.MonkeyPatch) -
     assert {network.arch.resolution for network in model.validation.networks} == {16, 32}
 
 
+def test_parts_that_differ_at_every_position_have_entries_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of cifar_kdw widen, so each position is measured; its head reads what depth and ratio leave."""
+    MadeUpDevice(monkeypatch)
+    space = create_space("cifar_kdw", num_classes=10)
+    model = build_latency_model(space, calibration_networks=2, validation_networks=6)
+    keys = [entry.key for entry in model.entries]
+    assert len(keys) == len(set(keys)) == 1 + 3 * 4 + 4
+    assert {"r32.stem", "r32.stage1.block2.k5e2", "r32.head.w3-4"} <= set(keys)
+    assert model.validation is not None
+    assert model.validation.mape < 1e-3
+
+
 def test_noise_shows_in_the_repeatability(monkeypatch: pytest.MonkeyPatch) -> None:
     MadeUpDevice(monkeypatch, noise=0.2)
     model = build_latency_model(SPACE, resolutions=[32])

@@ -36,7 +36,7 @@ def write_network(space: SearchSpace, arch: Arch, path: Path) -> None:
     write_onnx(path, [part for part, _ in network(space.layout, arch)], arch.resolution)
 
 
-@pytest.mark.parametrize("name", ["mbv3_small", "resnet_small", "proxyless_w0.5", "resnet50"])
+@pytest.mark.parametrize("name", ["mbv3_small", "resnet_small", "proxyless_w0.5", "resnet50", "cifar_kdw"])
 def test_the_runtime_executes_the_same_as_for_the_exported_network(name: str, tmp_path: Path) -> None:
     supernet = create_supernet(name, num_classes=10)
     for parameter in supernet.parameters():  # the exporter writes equal tensors once, so no two may be

@@ -21,6 +21,7 @@ SIDE = {
     "resnet50": 64,
     "compound_w0.5": 64,
     "compound_elastic_w0.5": 64,
+    "cifar_kdw": 32,
 }
 FAMILIES = sorted(SIDE)
 

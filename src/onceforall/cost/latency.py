@@ -25,11 +25,11 @@ class TableEntry:
 
     Attributes:
         resolution: of the image, in pixels.
-        block: "stem", "neck", "head", "first" (of its stage) or "other".
+        block: "stem", "neck", "head", "first" (of its stage), "other", or "block2" where every position differs.
         stage: counts from 1; None for stem, neck and head.
         ms: what the part adds to the latency of a network, before the model's correction.
         alone_ms, p10_ms, p90_ms: estimate and percentiles of the part running alone.
-        width_mults: of the elastic widths that the part touches.
+        width_mults: of the elastic widths that the part touches; for the head of `cifar_kdw` depth and expand ratio.
     """
 
     key: str

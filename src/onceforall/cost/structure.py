@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..space import Arch, BottleneckLayout, Layout, MobileLayout, ResidualLayout
+from ..space import Arch, BottleneckLayout, KdwLayout, Layout, MobileLayout, ResidualLayout
 
 IN_PLACE = frozenset({"relu", "relu6", "hard_swish", "hard_sigmoid", "multiply", "add"})
 
@@ -130,6 +130,11 @@ class _PartBuilder:
 def stem(layout: Layout, width: int | None = None) -> Part:
     """Everything before the first elastic block; `width` is that of the stem's middle where it is elastic."""
     build = _PartBuilder(layout.in_chans)
+    if isinstance(layout, KdwLayout):
+        value = 0
+        for stem_width, stride in layout.stem_convolutions:
+            value = build.apply(layout.activation, build.conv(value, stem_width, 3, stride))
+        return build.part()
     value = build.conv(0, layout.stem_width if width is None else width, 3, layout.stem_stride)
     if not isinstance(layout, MobileLayout):
         build.apply("relu", value)
@@ -166,6 +171,9 @@ def block(
         if stage == 0:
             return _stem_block(build, widths[1])
         return _bottleneck(build, layout.middle_width(widths[1], expand_ratio), widths[1], stride, position == 0)
+    if isinstance(layout, KdwLayout):
+        build = _PartBuilder(layout.width_after(position, expand_ratio))
+        return _growing_block(build, layout, layout.width_after(position + 1, expand_ratio), kernel_size)
     middle = layout.middle_width(stage, position, expand_ratio)
     build = _PartBuilder(layout.in_width(stage, position))
     if isinstance(layout, MobileLayout):
@@ -184,6 +192,13 @@ def _inverted_bottleneck(
     value = build.conv(value, chosen.width)
     if stride == 1 and build.part().in_channels == chosen.width:
         build.apply("add", value, 0)
+    return build.part()
+
+
+def _growing_block(build: _PartBuilder, layout: KdwLayout, width: int, kernel_size: int) -> Part:
+    value = build.apply(layout.activation, build.conv(0, width))
+    value = build.apply(layout.activation, build.conv(value, width, kernel_size, depthwise=True))
+    build.conv(build.squeeze_excite(value, layout.squeeze_width(width)), width)
     return build.part()
 
 
@@ -219,6 +234,10 @@ def _bottleneck(build: _PartBuilder, middle: int, width: int, stride: int, proje
 def head(layout: Layout, width: int | None = None) -> Part:
     """Everything after the last elastic block; `width` is that of its input where it is elastic."""
     build = _PartBuilder(layout.stages[-1].width if width is None else width)
+    if isinstance(layout, KdwLayout):
+        value = build.apply(layout.activation, build.conv(0, layout.final_width))
+        build.linear(build.apply("pool", value), layout.num_classes)
+        return build.part()
     if not isinstance(layout, MobileLayout):
         build.linear(build.apply("pool", 0), layout.num_classes)
         return build.part()
@@ -248,6 +267,10 @@ def network(layout: Layout, arch: Arch) -> Iterator[tuple[Part, int]]:
     """All parts of a sub-network in the order they run, each with the side of its input in pixels."""
     sides = stage_sides(layout, arch.resolution)
     widths = layout.widths(arch.width_mults) if isinstance(layout, BottleneckLayout) else ()
+    last = widths[-1:]
+    if isinstance(layout, KdwLayout):
+        (blocks,) = arch.stages
+        last = (layout.width_after(len(blocks), blocks[-1].expand_ratio),)
     yield stem(layout, *widths[:1]), arch.resolution
     for stage, blocks in enumerate(arch.stages):
         if widths and stage == 1:
@@ -256,7 +279,7 @@ def network(layout: Layout, arch: Arch) -> Iterator[tuple[Part, int]]:
             between = in_out_widths(widths, stage, position) if widths else None
             side = block_side(layout, stage, position, arch.resolution)
             yield block(layout, stage, position, chosen.kernel_size, chosen.expand_ratio, between), side
-    yield head(layout, *widths[-1:]), sides[-1]
+    yield head(layout, *last), sides[-1]
 
 
 def in_out_widths(widths: Sequence[int], stage: int, position: int) -> tuple[int, int]:

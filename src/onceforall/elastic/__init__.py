@@ -2,7 +2,7 @@
 
 from .blocks import ElasticBottleneck, ElasticMBConv, ElasticResidual
 from .functional import shrink_kernel, slice_conv
-from .importance import sort_bottleneck, sort_mbconv, sort_residual, sorted_order
+from .importance import sort_bottleneck, sort_mbconv, sort_outputs, sort_residual, sorted_order
 from .initialise import initialise_he_fout
 from .layers import ElasticConv2d, ElasticDepthwiseConv2d, ElasticLinear, ElasticSqueezeExcite
 from .norm import ElasticBatchNorm2d, calibrate
@@ -22,6 +22,7 @@ __all__ = [
     "slice_conv",
     "sort_bottleneck",
     "sort_mbconv",
+    "sort_outputs",
     "sort_residual",
     "sorted_order",
 ]

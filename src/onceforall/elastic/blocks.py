@@ -1,8 +1,11 @@
 """Elastic blocks: the unit that depth adds or drops, with elastic kernel size and middle width."""
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..space import MobileLayout
 from .layers import ElasticConv2d, ElasticDepthwiseConv2d, ElasticSqueezeExcite
 from .norm import ElasticBatchNorm2d
 
@@ -12,8 +15,8 @@ ACTIVATIONS = {"relu": F.relu, "relu6": F.relu6, "hard_swish": F.hardswish}
 class ElasticMBConv(nn.Module):
     """Inverted bottleneck: 1x1 expand, depth-wise k x k, (squeeze-excite), 1x1 project; batch norm after each.
 
-    `forward(x, kernel_size, middle_width)`; the output width is fixed. An identity shortcut is added when stride is 1
-    and the width does not change.
+    `forward(x, kernel_size, middle_width, out_width)` reads the input width from x; without `out_width` the output has
+    all its channels. An identity shortcut is added when stride is 1 and the largest widths are equal.
     """
 
     def __init__(
@@ -27,6 +30,7 @@ class ElasticMBConv(nn.Module):
         squeeze_excite: bool,
         bn_eps: float,
         kernel_transforms: bool = True,
+        squeeze_width: Callable[[int], int] = MobileLayout.squeeze_width,
     ) -> None:
         super().__init__()
         self.out_width = out_width
@@ -36,16 +40,16 @@ class ElasticMBConv(nn.Module):
         self.expand_bn = ElasticBatchNorm2d(middle_width, eps=bn_eps)
         self.depthwise = ElasticDepthwiseConv2d(middle_width, kernel_sizes, stride, kernel_transforms)
         self.depthwise_bn = ElasticBatchNorm2d(middle_width, eps=bn_eps)
-        self.squeeze_excite = ElasticSqueezeExcite(middle_width) if squeeze_excite else None
+        self.squeeze_excite = ElasticSqueezeExcite(middle_width, squeeze_width) if squeeze_excite else None
         self.project = ElasticConv2d(middle_width, out_width)
         self.project_bn = ElasticBatchNorm2d(out_width, eps=bn_eps)
 
-    def forward(self, x_NCHW: Tensor, kernel_size: int, middle_width: int) -> Tensor:
+    def forward(self, x_NCHW: Tensor, kernel_size: int, middle_width: int, out_width: int | None = None) -> Tensor:
         y = self.activation(self.expand_bn(self.expand(x_NCHW, middle_width)))
         y = self.activation(self.depthwise_bn(self.depthwise(y, kernel_size)))
         if self.squeeze_excite is not None:
             y = self.squeeze_excite(y)
-        y = self.project_bn(self.project(y, self.out_width))
+        y = self.project_bn(self.project(y, out_width or self.out_width))
         return x_NCHW + y if self.shortcut else y
 
 

@@ -67,6 +67,30 @@ def sort_mbconv(block: ElasticMBConv, boundaries: Sequence[int] = ()) -> None:
 
 
 @torch.no_grad()
+def sort_outputs(writers: Sequence[ElasticMBConv], readers: Sequence[Tensor], boundaries: Sequence[int] = ()) -> None:
+    """Sort the channels that blocks write and convolutions read, in one order for all of them.
+
+    Where several blocks write to the same reader (the last block that runs, whichever it is) the order of a narrow
+    writer must be the beginning of that of a wide one, so channels do not cross the width of a writer or reader.
+
+    Args:
+        writers: each writes a prefix of the channels.
+        readers: weights (out, in, 1, 1), each of which reads a prefix; together they say how important a channel is.
+        boundaries: see `sorted_order`.
+    """
+    widths = [block.out_width for block in writers] + [weight.shape[1] for weight in readers]
+    importance = readers[0].new_zeros(max(widths))
+    for weight in readers:
+        importance[: weight.shape[1]] += _input_importance(weight)
+    order = sorted_order(importance, [*boundaries, *widths])
+    for block in writers:
+        _permute(block.project.weight, order[: block.out_width])
+        _permute_norm(block.project_bn, order[: block.out_width])
+    for weight in readers:
+        _permute(weight, order[: weight.shape[1]], dim=1)
+
+
+@torch.no_grad()
 def sort_residual(block: ElasticResidual, boundaries: Sequence[int] = ()) -> None:
     """Sort the middle channels of a residual block by what its second convolution reads."""
     order = sorted_order(_input_importance(block.conv2.weight), boundaries)

@@ -1,5 +1,7 @@
 """Elastic layers: modules that hold the widest weights and take the active width as an argument."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -67,17 +69,18 @@ class ElasticLinear(nn.Linear):
 
 
 class ElasticSqueezeExcite(nn.Module):
-    """Squeeze-and-excite with a hard-sigmoid gate; its inner width follows the active input width."""
+    """Squeeze-and-excite with a hard-sigmoid gate; its inner width is `squeeze_width` of the active input width."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, squeeze_width: Callable[[int], int] = MobileLayout.squeeze_width) -> None:
         super().__init__()
-        inner = MobileLayout.squeeze_width(channels)
+        self.squeeze_width = squeeze_width
+        inner = squeeze_width(channels)
         self.reduce = nn.Conv2d(channels, inner, 1)
         self.expand = nn.Conv2d(inner, channels, 1)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         channels = x_NCHW.shape[1]
-        inner = MobileLayout.squeeze_width(channels)
+        inner = self.squeeze_width(channels)
         gate = x_NCHW.mean((2, 3), keepdim=True)
         gate = F.conv2d(gate, slice_conv(self.reduce.weight, inner, channels), self._bias(self.reduce, inner))
         gate = F.relu(gate)

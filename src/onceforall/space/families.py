@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import ConfigError
-from .layouts import BottleneckLayout, MobileLayout, ResidualLayout, StageLayout, make_divisible
+from .layouts import BottleneckLayout, KdwLayout, MobileLayout, ResidualLayout, StageLayout, make_divisible
 from .space import SearchSpace, StageChoices
 
 _WITH_WIDTH = re.compile(r"(\w+?)_w(\d+(?:\.\d+)?)")
@@ -25,6 +25,7 @@ def list_spaces() -> list[str]:
         "compound_elastic_w1.0",
         "mbv3_small",
         "resnet_small",
+        "cifar_kdw",
     ]
 
 
@@ -54,7 +55,12 @@ def create_space(name: str, num_classes: int = 1000, in_chans: int = 3, **option
 
 
 def _family(name: str, num_classes: int, in_chans: int) -> SearchSpace:
-    fixed = {"mbv3_small": mobilenet_v3_small_images, "resnet_small": resnet_small_images, "resnet50": resnet50}
+    fixed = {
+        "mbv3_small": mobilenet_v3_small_images,
+        "resnet_small": resnet_small_images,
+        "resnet50": resnet50,
+        "cifar_kdw": cifar_kdw,
+    }
     if name in fixed:
         return fixed[name](num_classes, in_chans)
     match = _WITH_WIDTH.fullmatch(name)
@@ -241,3 +247,28 @@ def resnet_small_images(num_classes: int, in_chans: int) -> SearchSpace:
         expand_ratios=(0.5, 0.75, 1),
     )
     return SearchSpace("resnet_small", layout, (StageChoices((3,), (0.5, 0.75, 1), (1, 2)),) * 3, (32,))
+
+
+def cifar_kdw(num_classes: int, in_chans: int) -> SearchSpace:
+    """The eight networks (kernel size, depth, width) of the CIFAR-10 re-implementation of Once-for-All.
+
+    Kernels 5 or 7, two or three blocks, every block 2 or 4 times as wide as its input, all blocks alike. The published
+    MACs follow a closed form whose terms are those of one batch of two images: blocks that read 8 channels at 8x8
+    positions and have as many channels in the middle as at the end, squeeze-and-excite with a quarter of them, and
+    a final 1x1 convolution of 1024 channels. The rest is one constant, 98 % of the smaller networks; the layers
+    behind it are not known. Since a stem is all that is left of the published list of parts, it is five plain 3x3
+    convolutions whose MACs agree with that constant within the rounding of the published table.
+    """
+    choices = StageChoices((5, 7), (2, 4), (2, 3), alike=True)
+    layout = KdwLayout(
+        in_chans=in_chans,
+        num_classes=num_classes,
+        stem_width=8,
+        stem_stride=4,
+        stages=(StageLayout(8 * 4**3, 1, 3, "hard_swish", True),),
+        kernel_sizes=choices.kernel_sizes,
+        expand_ratios=choices.expand_ratios,
+        stem_widths=(144, 144, 144, 480),
+        stem_strides=(2, 1, 1, 2),
+    )
+    return SearchSpace("cifar_kdw", layout, (choices,), (32,))

@@ -141,7 +141,46 @@ class BottleneckLayout(_Layout):
         return make_divisible(round(out_width * expand_ratio))
 
 
-Layout = MobileLayout | ResidualLayout | BottleneckLayout
+@dataclass(frozen=True)
+class KdwLayout(_Layout):
+    """A stem of 3x3 convolutions, one stage whose blocks widen, one 1x1 convolution, pooling, classifier.
+
+    Block i counts from 1 and maps `stem_width * ratio**(i - 1)` channels to `stem_width * ratio**i`, with as many in
+    the middle: the output is what the ratio chooses. `stem_stride` is the product of `stem_strides`.
+
+    Attributes:
+        stem_widths, stem_strides: of the convolutions before the last one of the stem, which has `stem_width` and
+            stride 1.
+        final_width: of the 1x1 convolution, which reads as many channels as the last block that runs writes.
+    """
+
+    stem_widths: tuple[int, ...] = ()
+    stem_strides: tuple[int, ...] = ()
+    final_width: int = 1024
+
+    kind: ClassVar[str] = "kdw"
+
+    @property
+    def stem_convolutions(self) -> tuple[tuple[int, int], ...]:
+        """Width and stride of every convolution of the stem."""
+        return (*zip(self.stem_widths, self.stem_strides, strict=True), (self.stem_width, 1))
+
+    @property
+    def activation(self) -> str:
+        """The one activation of the whole network."""
+        return self.stages[0].activation
+
+    def width_after(self, blocks: int, expand_ratio: float) -> int:
+        """Channels behind so many blocks."""
+        return round(self.stem_width * expand_ratio**blocks)
+
+    @staticmethod
+    def squeeze_width(middle_width: int) -> int:
+        """Channels inside a squeeze-and-excite of `middle_width` channels: a quarter, not rounded to 8."""
+        return middle_width // 4
+
+
+Layout = MobileLayout | ResidualLayout | BottleneckLayout | KdwLayout
 
 
 def layout_from_dict(described: dict[str, Any]) -> Layout:
@@ -149,11 +188,11 @@ def layout_from_dict(described: dict[str, Any]) -> Layout:
     fields = dict(described)
     kind = fields.pop("kind", None)
     classes: dict[str | None, type[Layout]] = {
-        cls.kind: cls for cls in (MobileLayout, ResidualLayout, BottleneckLayout)
+        cls.kind: cls for cls in (MobileLayout, ResidualLayout, BottleneckLayout, KdwLayout)
     }
     if kind not in classes:
         raise ValueError(f"unknown layout kind {kind!r}; known: {sorted(map(str, classes))}")
     fields["stages"] = tuple(StageLayout(**stage) for stage in fields["stages"])
-    for name in {"kernel_sizes", "expand_ratios", "width_mults"} & set(fields):
+    for name in {"kernel_sizes", "expand_ratios", "width_mults", "stem_widths", "stem_strides"} & set(fields):
         fields[name] = tuple(fields[name])
     return classes[kind](**fields)

@@ -114,7 +114,7 @@ class MobileSupernet(Supernet):
         for stage, choices in enumerate(arch.stages):
             for block, choice in enumerate(choices):
                 target = network.blocks[1 + stage][block]
-                self._copy_block(target, self.block(stage, block), choice.kernel_size)
+                copy_mbconv(target, self.block(stage, block), choice.kernel_size)
         if self.mix is None:
             copy_conv(network.conv_head, self.expand.weight)
             copy_norm(network.bn2, self.expand_bn)
@@ -126,22 +126,23 @@ class MobileSupernet(Supernet):
         copy_conv(network.classifier, self.classifier.weight, self.classifier.bias)
         return network.eval()
 
-    @staticmethod
-    def _copy_block(target: Any, source: ElasticMBConv, kernel_size: int) -> None:
-        middle, in_width = target.conv_pw.weight.shape[:2]
-        copy_conv(target.conv_pw, source.expand.active_weight(middle, in_width))
-        copy_norm(target.bn1, source.expand_bn)
-        copy_conv(target.conv_dw, source.depthwise.active_weight(middle, kernel_size))
-        copy_norm(target.bn2, source.depthwise_bn)
-        if source.squeeze_excite is not None:
-            reduce, expand = source.squeeze_excite.reduce, source.squeeze_excite.expand
-            assert reduce.bias is not None
-            assert expand.bias is not None
-            inner = target.se.conv_reduce.weight.shape[0]
-            copy_conv(target.se.conv_reduce, reduce.weight[:inner, :middle], reduce.bias[:inner])
-            copy_conv(target.se.conv_expand, expand.weight[:middle, :inner], expand.bias[:middle])
-        copy_conv(target.conv_pwl, source.project.active_weight(source.out_width, middle))
-        copy_norm(target.bn3, source.project_bn)
+
+def copy_mbconv(target: Any, source: ElasticMBConv, kernel_size: int) -> None:
+    """Put copies of the active weights into timm's `InvertedResidual`, whose widths say how many there are."""
+    middle, in_width = target.conv_pw.weight.shape[:2]
+    copy_conv(target.conv_pw, source.expand.active_weight(middle, in_width))
+    copy_norm(target.bn1, source.expand_bn)
+    copy_conv(target.conv_dw, source.depthwise.active_weight(middle, kernel_size))
+    copy_norm(target.bn2, source.depthwise_bn)
+    if source.squeeze_excite is not None:
+        reduce, expand = source.squeeze_excite.reduce, source.squeeze_excite.expand
+        assert reduce.bias is not None
+        assert expand.bias is not None
+        inner = target.se.conv_reduce.weight.shape[0]
+        copy_conv(target.se.conv_reduce, reduce.weight[:inner, :middle], reduce.bias[:inner])
+        copy_conv(target.se.conv_expand, expand.weight[:middle, :inner], expand.bias[:middle])
+    copy_conv(target.conv_pwl, source.project.active_weight(*target.conv_pwl.weight.shape[:2]))
+    copy_norm(target.bn3, source.project_bn)
 
 
 def build_timm_mobilenet(layout: MobileLayout, arch: Arch, dropout: float = 0.0) -> Any:

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from ..errors import ConfigError, FileFormatError
 from ..files import atomic_path, read_json, write_json
-from ..space import BottleneckLayout, MobileLayout, ResidualLayout, SearchSpace, create_space, list_spaces
+from ..space import BottleneckLayout, KdwLayout, MobileLayout, ResidualLayout, SearchSpace, create_space, list_spaces
 from .base import Supernet
 from .bottleneck import BottleneckSupernet
+from .kdw import KdwSupernet
 from .mobile import MobileSupernet
 from .resnet import ResidualSupernet
 
@@ -47,6 +48,7 @@ def build_supernet(space: SearchSpace, dropout: float = 0.0) -> Supernet:
         MobileLayout: MobileSupernet,
         BottleneckLayout: BottleneckSupernet,
         ResidualLayout: ResidualSupernet,
+        KdwLayout: KdwSupernet,
     }
     return kinds[type(space.layout)](space, dropout)
 
