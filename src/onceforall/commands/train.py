@@ -28,6 +28,7 @@ def train(config: TrainConfig, given: Collection[str] | None = None) -> "Superne
         ConfigError, DataError, StorageError: see `onceforall.train.train`.
     """
     from ..train import train as train_supernet
+    from .beginning import start_of
 
     run = Run(Path(config.run or DEFAULT_PARENT / config.name))
     if config.data.root is not None:  # later commands may be typed in another folder
@@ -35,27 +36,40 @@ def train(config: TrainConfig, given: Collection[str] | None = None) -> "Superne
     continues = run.exists()
     if continues:
         config = continued(run, config, given)
-    elif is_main_process():  # one process looks and writes: the others may already see its half-written config
-        _require_empty(run.folder)
-    if is_main_process():
+    start = start_of(config, check=not continues)
+    if is_main_process():  # one process looks and writes: the others may already see its config
+        if not continues:
+            _require_empty(run.folder)
         run.write_config(config)  # also when it continues: its images may have moved
     out = console()
     if run.is_trained():
         out.print(f"{run.folder} has been trained already; see {run.supernet_path}.safetensors")
         return run.load_supernet()
     try:
-        supernet = train_supernet(config, run.folder, console=out)
+        supernet = train_supernet(config, run.folder, start=start, console=out)
     except BaseException:
         if not continues and is_main_process() and not run.metrics_path.exists():
-            shutil.rmtree(run.folder)  # nothing was trained: the corrected command must not meet these settings again
+            _forget(run)  # nothing was trained: the corrected command must not meet these settings again
         raise
-    out.print(f"next: ofa evaluate run={run.folder}   ofa measure run={run.folder}   ofa search run={run.folder}")
+    if start.arch is None:
+        out.print(f"next: ofa evaluate run={run.folder}   ofa measure run={run.folder}   ofa search run={run.folder}")
+    else:
+        made = f"{run.finetune_path(start.arch.name)}.json"
+        out.print(f"next: ofa export run={run.folder} arch={made} finetuned=true", soft_wrap=True)
     return supernet
 
 
+def _forget(run: Run) -> None:
+    """Remove what a run that never began has left; runs in folders below stay."""
+    run.config_path.unlink(missing_ok=True)
+    shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
+    if not any(run.folder.iterdir()):
+        run.folder.rmdir()
+
+
 def _require_empty(folder: Path) -> None:
-    """Raise RunError unless a new run can start in the folder."""
-    if folder.is_dir() and any(folder.iterdir()):
+    """Raise RunError unless a new run can start in the folder; it may hold folders with other runs."""
+    if folder.is_dir() and any(not any(entry.glob("**/config.yaml")) for entry in folder.iterdir()):
         raise RunError(f"{folder} holds files but no run (no config.yaml); choose another folder with run=FOLDER")
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; choose another folder with run=FOLDER")

@@ -9,6 +9,7 @@ from .optimizer import create_optimizer, parameter_groups
 from .phases import Objective, Phase, Recipe
 from .recipes import create_recipe, progressive_shrinking, sandwich
 from .schedule import Schedule, StepPlan, cosine_learning_rate
+from .start import SingleNetwork, Start
 from .step import accumulate_gradients, train_step
 from .trainer import train
 
@@ -23,7 +24,9 @@ __all__ = [
     "Recipe",
     "RecipeConfig",
     "Schedule",
+    "SingleNetwork",
     "SpaceConfig",
+    "Start",
     "StepPlan",
     "TrainConfig",
     "TrainingCost",

@@ -28,6 +28,9 @@ class PhaseConfig:
 
     epochs: float = setting(1.0, "length relative to the other phases, in passes over the training images")
     batch_size: int | None = setting(None, "images per step, all processes together; counts where batch_size=null")
+    micro_batch_size: int | None = setting(
+        None, "images of one process that pass at once; counts where micro_batch_size=null"
+    )
     learning_rate: float | None = setting(
         None, "peak learning rate, whatever the batch; null: optimizer.base_learning_rate * images per step / 256"
     )
@@ -136,7 +139,7 @@ class TrainConfig:
     )
     batch_size: int | None = setting(128, "images per step, all processes together; null: as recipe.phases say")
     micro_batch_size: int | None = setting(
-        None, "images of one process that pass at once, gradients added up over the step; null: all of them"
+        None, "images of one process that pass at once, gradients added up over the step; null: all, or recipe.phases"
     )
     precision: str = setting("fp32", "fp32, or bf16 for mixed precision")
     channels_last: bool = setting(True, "keep images as height x width x channel in memory: faster on CPU and GPU")

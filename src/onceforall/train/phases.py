@@ -79,6 +79,7 @@ class Phase:
         width_mults: the same for every elastic width.
         objective: what the sub-networks learn from.
         batch_size: images per step; None: as the run.
+        micro_batch_size: images of one process that pass at once; None: all of a step.
         learning_rate: peak learning rate; None: that of the run, proportional to the batch, times the factor.
         learning_rate_factor: peak learning rate relative to that of the run.
         learning_rate_warmup: share of this phase in which the rate rises linearly, where a cosine begins.
@@ -97,6 +98,7 @@ class Phase:
     width_mults: int | None = None
     objective: Objective = Objective()
     batch_size: int | None = None
+    micro_batch_size: int | None = None
     learning_rate: float | None = None
     learning_rate_factor: float = 1.0
     learning_rate_warmup: float = 0.0
@@ -112,7 +114,7 @@ class Phase:
             raise ConfigError(f"phase {self.name}: {self.sampling} needs at least {least} sub-networks per step")
         if not (self.share > 0 and math.isfinite(self.share)):
             raise ConfigError(f"phase {self.name}: its share must be positive, not {self.share}")
-        for what in (*CHOICES, "batch_size", "learning_rate"):
+        for what in (*CHOICES, "batch_size", "micro_batch_size", "learning_rate"):
             value = getattr(self, what)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"phase {self.name}: {what} must be positive, not {value}")

@@ -131,6 +131,7 @@ def _listed(name: str, phase: PhaseConfig, config: RecipeConfig) -> Phase:
         width_mults=phase.width_mults,
         objective=objective,
         batch_size=phase.batch_size,
+        micro_batch_size=phase.micro_batch_size,
         learning_rate=phase.learning_rate,
         learning_rate_warmup=phase.warmup_epochs / phase.epochs if phase.epochs else 0.0,
         warmup_learning_rate=phase.warmup_learning_rate,

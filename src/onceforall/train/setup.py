@@ -28,14 +28,17 @@ def check_config(config: TrainConfig, world: World) -> None:
     """Raise ConfigError for values that no part of training would notice by itself."""
     if config.precision not in ("fp32", "bf16"):
         raise ConfigError(f"precision={config.precision}: must be fp32 or bf16")
-    batch_sizes = {"batch_size": config.batch_size}
     missing = [name for name in ("batch_size", "epochs") if getattr(config, name) is None]
     if missing and config.recipe.name != "phases":
         raise ConfigError(f"{missing[0]}=null: only recipe.name=phases says it phase by phase; give a number")
-    if config.batch_size is None:
-        batch_sizes = {f"recipe.phases.{name}.batch_size": p.batch_size for name, p in config.recipe.phases.items()}
-    for name, size in batch_sizes.items():
-        _check_batch_size(name, size, config.micro_batch_size, world)
+    if config.batch_size is not None:
+        _check_batch_size("batch_size", config.batch_size, config.micro_batch_size, world)
+    for name, phase in config.recipe.phases.items():
+        where = f"recipe.phases.{name}.batch_size"
+        if config.batch_size is None and phase.batch_size is None:
+            raise ConfigError(f"{where}=null: with batch_size=null every phase needs its own")
+        size = config.batch_size or phase.batch_size
+        _check_batch_size(where, size or 0, config.micro_batch_size or phase.micro_batch_size, world)
     evaluation = config.evaluation
     if evaluation.part not in ("holdout", "test"):
         raise ConfigError(f"evaluation.part={evaluation.part}: use holdout or test")
@@ -66,9 +69,7 @@ def check_config(config: TrainConfig, world: World) -> None:
     check_optimizer(config.optimizer)
 
 
-def _check_batch_size(name: str, size: int | None, micro: int | None, world: World) -> None:
-    if size is None:
-        raise ConfigError(f"{name}=null: batch_size=null needs one for every phase")
+def _check_batch_size(name: str, size: int, micro: int | None, world: World) -> None:
     if size < 2 * world.size or size % world.size:
         raise ConfigError(f"{name}={size}: must be {2 * world.size} or more, a multiple of {world.size} processes")
     share = size // world.size
@@ -109,13 +110,11 @@ def build_supernet(config: TrainConfig, space: SearchSpace, device: torch.device
 def build_schedule(config: TrainConfig, source: DataSource, space: SearchSpace, arch: Arch | None = None) -> Schedule:
     """The schedule of a run; with `arch` that sub-network takes the place of all others."""
     recipe = create_recipe(config.recipe, space)
-    batch_size = config.batch_size
-    if batch_size is None:
-        batch_size = math.gcd(*(phase.batch_size or 0 for phase in recipe.phases))
-    else:
-        recipe = dataclasses.replace(
-            recipe, phases=tuple(dataclasses.replace(phase, batch_size=None) for phase in recipe.phases)
-        )
+    given = {"batch_size": config.batch_size, "micro_batch_size": config.micro_batch_size}
+    given = {name: size for name, size in given.items() if size is not None}
+    phases = tuple(dataclasses.replace(phase, **given) for phase in recipe.phases)
+    batch_size = math.gcd(*(phase.batch_size or 0 for phase in phases))
+    recipe = dataclasses.replace(recipe, phases=phases)
     return Schedule(
         recipe,
         space,

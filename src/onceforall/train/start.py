@@ -22,12 +22,12 @@ class Start:
 
     Attributes:
         load: puts the first weights into a supernet.
-        teacher: makes the network that teaches, on the CPU.
+        teacher: makes the network that teaches a supernet, on the CPU.
         arch: train this one sub-network, as the plain network it is once extracted.
     """
 
     load: Callable[[Supernet], object] | None = None
-    teacher: Callable[[], nn.Module] | None = None
+    teacher: Callable[[Supernet], nn.Module] | None = None
     arch: Arch | None = None
 
 
@@ -41,7 +41,7 @@ def default_start(config: TrainConfig) -> Start:
         raise ConfigError("a genotype is read by `ofa train`; in Python pass start=Start(arch=...)")
     return Start(
         load=None if weights is None else lambda supernet: load_weights(supernet, weights, other_classes=True),
-        teacher=None if teacher is None else lambda: largest_of(teacher),
+        teacher=None if teacher is None else lambda supernet: largest_of(teacher),
     )
 
 

@@ -44,7 +44,6 @@ class TrainingState:
         self._make_teacher = make_teacher or self._largest
         self._teacher_sees_batches = config.recipe.teacher_statistics == "batch"
         self._clip_gradient_norm = config.optimizer.clip_gradient_norm
-        self._micro_batch_size = config.micro_batch_size
         self._autocast_dtype = torch.bfloat16 if config.precision == "bf16" else None
 
     def begin_phase(self, plan: StepPlan, calibration: Iterable[Tensor]) -> None:
@@ -71,7 +70,7 @@ class TrainingState:
         set_learning_rate(self.optimizer, plan.learning_rate)
         teacher_logits_NC = None
         if plan.phase.objective.distill == "teacher":
-            teacher_logits_NC = self._taught(images_NCHW)
+            teacher_logits_NC = self._taught(images_NCHW, plan.phase.micro_batch_size)
         losses = train_step(
             self.supernet,
             self.optimizer,
@@ -81,7 +80,7 @@ class TrainingState:
             plan.phase.objective,
             teacher_logits_NC=teacher_logits_NC,
             autocast_dtype=self._autocast_dtype,
-            micro_batch_size=self._micro_batch_size,
+            micro_batch_size=plan.phase.micro_batch_size,
             clip_gradient_norm=self._clip_gradient_norm,
             average_gradients=world.average_gradients if world.size > 1 else None,
         )
@@ -132,12 +131,12 @@ class TrainingState:
         return teacher
 
     @torch.no_grad()
-    def _taught(self, images_NCHW: Tensor) -> Tensor:
+    def _taught(self, images_NCHW: Tensor, micro_batch_size: int | None) -> Tensor:
         """What the teacher says; it sees the micro-batches that its pupils see."""
         assert self.teacher is not None
         return torch.cat(
             [
                 forward(self.teacher, images, autocast_dtype=self._autocast_dtype)
-                for images in micro_batches(images_NCHW, self._micro_batch_size)
+                for images in micro_batches(images_NCHW, micro_batch_size)
             ]
         )

@@ -214,7 +214,7 @@ class Trainer:
     def teacher(self) -> nn.Module:
         """The teacher of another file, on this device."""
         assert self.begin_from.teacher is not None
-        made = self.begin_from.teacher()
+        made = self.begin_from.teacher(self.state.supernet)
         return made.to(device=self.device, memory_format=setup.memory_format(self.config))  # pyright: ignore[reportCallIssue]
 
     def evaluation_due(self, plan: StepPlan) -> bool:
