@@ -143,3 +143,12 @@ def test_flatten_and_given_keys():
     assert flatten(Outer())["inner.sizes"] == (3, 5)
     assert given_keys(["steps=3", "+options.x=1", "~options"]) == {"steps", "options.x", "options"}
     assert nearest("lagest", ["largest", "smallest"]) == "did you mean largest?"
+
+
+def test_a_text_key_may_be_called_like_the_presets_of_another_command():
+    from onceforall.commands.evaluate import EvaluateConfig
+
+    assert compose("evaluate", EvaluateConfig, []).space == "mbv3_w1.0"
+    composed = compose("evaluate", EvaluateConfig, ["space=proxyless_w1.3", "data=imagenet", "data.root=a b"])
+    assert composed.space == "proxyless_w1.3"
+    assert (composed.data.holdout_rule, composed.data.root) == ("official", "a b")

@@ -45,7 +45,12 @@ def compose(config_name: str, config_class: type[Config], overrides: Sequence[st
     from omegaconf.errors import OmegaConfBaseException
 
     groups = groups_of(config_name)
-    words = [_checked_override(word, config_class, groups) for word in overrides]
+    # Hydra would take a text key for a group of presets that only another command has.
+    hidden = {
+        key.name for key in keys_of(config_class) if key.is_text and key.name not in groups and _is_group(key.name)
+    }
+    late = {name: value for name, _, value in (word.partition("=") for word in overrides) if name in hidden}
+    words = [_checked_override(w, config_class, groups) for w in overrides if w.partition("=")[0] not in hidden]
     schema = f"{config_name}_schema" if groups else config_name
     ConfigStore.instance().store(name=schema, node=config_class)
     # Without presets of its own a command must not see those of others: its keys may have the same names.
@@ -57,7 +62,7 @@ def compose(config_name: str, config_class: type[Config], overrides: Sequence[st
         except HydraException as error:
             # Hydra wraps the precise complaint; the one underneath names key, value and type.
             raise (error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error) from None
-        return _to_dataclass(OmegaConf.merge(OmegaConf.structured(config_class), composed), config_class)
+        return _to_dataclass(OmegaConf.merge(OmegaConf.structured(config_class), composed, late), config_class)
 
 
 def to_yaml(config: Any) -> str:
@@ -184,6 +189,10 @@ def _restore_tuples(config: Any) -> Any:
 
 def _deep_tuple(value: Any) -> Any:
     return tuple(_deep_tuple(item) for item in value) if isinstance(value, list) else value
+
+
+def _is_group(name: str) -> bool:
+    return (resources.files(CONF_MODULE) / name).is_dir()
 
 
 def _options(folder: Any, prefix: str = "") -> list[str]:

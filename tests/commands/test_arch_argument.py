@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from onceforall.commands.arch_argument import parse_arch, parse_archs
+from onceforall.commands.arch_argument import all_archs, parse_arch, parse_archs, split_archs
 from onceforall.errors import ConfigError, FileFormatError, InvalidArch
+from onceforall.interop.mmrazor import arch_to_yaml
+from onceforall.interop.official import arch_to_dict
 from onceforall.run import Run
 from onceforall.space import Arch, create_space
 
@@ -89,3 +91,45 @@ def test_impossible_architectures_and_resolutions_are_named(tmp_path):
     path.write_text('{"front": []}')
     with pytest.raises(FileFormatError, match=r"other\.json holds no architecture"):
         parse_arch(str(path), SPACE)
+
+
+def test_other_projects_spellings(tmp_path):
+    space = create_space("mbv3_w1.0")
+    arch = space.sample(np.random.default_rng(4))
+    (tmp_path / "subnet.yaml").write_text(arch_to_yaml(arch))
+    (tmp_path / "arch.json").write_text(json.dumps(arch_to_dict(arch)))
+    for text in (str(tmp_path / "subnet.yaml"), str(tmp_path / "arch.json"), json.dumps(arch_to_dict(arch))):
+        assert parse_arch(text, space) == arch
+        assert parse_archs(split_archs(text), space) == [arch]
+    with pytest.raises(InvalidArch, match=r"subnet.yaml is no architecture of resnet_small"):
+        parse_arch(str(tmp_path / "subnet.yaml"), SPACE)
+
+
+def test_a_size_the_space_does_not_have():
+    large = replace(SPACE.largest, resolution=40)
+    assert parse_arch(large.to_json(), SPACE, any_resolution=True) == large
+    with pytest.raises(InvalidArch, match="resolution 40"):
+        parse_arch(large.to_json(), SPACE)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        create_space("cifar_kdw"),
+        create_space("compound_w1.0", depths=[2, 3], resolutions=[64, 96]),
+        create_space("resnet_small", depths=[1], kernel_sizes=[3], expand_ratios=[0.5, 1]),
+        create_space("resnet50", depths=[0, 2, 4], expand_ratios=[0.2], width_mults=[0.65, 1], resolutions=[128]),
+    ],
+    ids=lambda space: space.name,
+)
+def test_every_network_of_a_small_space(space):
+    archs = all_archs(space)
+    assert len(archs) == len(set(archs)) == space.size
+    assert archs[0] == space.smallest
+    for arch in archs:
+        space.validate(arch)
+
+
+def test_a_large_space_is_refused_with_its_size():
+    with pytest.raises(ConfigError, match=r"all=true: space mbv3_w1.0 has 5.44e\+20 networks; at most 1,000"):
+        all_archs(create_space("mbv3_w1.0"))

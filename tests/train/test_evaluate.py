@@ -9,7 +9,8 @@ from onceforall.data import calibration_batches, eval_batches
 from onceforall.elastic import calibrate
 from onceforall.errors import DataError, InvalidArch
 from onceforall.supernets import create_supernet
-from onceforall.train import evaluate_archs
+from onceforall.train import World, evaluate_archs
+from onceforall.train.evaluate import _sums, measure_accuracy
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +82,50 @@ def test_foreign_architectures_and_missing_images_are_refused(supernet, digits):
     empty = replace(digits, holdout=digits.holdout.subset(np.arange(0)))
     with pytest.raises(DataError, match=r"no holdout images; set data.holdout above 0"):
         evaluate_archs(supernet, [supernet.space.largest], empty)
+
+
+def test_without_calibration_the_statistics_of_the_weights_count(supernet, digits):
+    arch = supernet.space.smallest
+    (kept,) = evaluate_archs(supernet, [arch], digits, calibration_images=0, batch_size=30)
+    network = supernet.extract(arch)
+    batches = eval_batches(digits.holdout, resolution=8, batch_size=30, mean=digits.mean, std=digits.std, device="cpu")
+    assert kept.loss == measure_accuracy([network], batches)[0][2]
+    (calibrated,) = evaluate_archs(supernet, [arch], digits, calibration_images=100, batch_size=30)
+    assert calibrated.loss != kept.loss
+
+
+def test_calibration_needs_training_images(supernet, digits):
+    without = replace(digits, train=digits.train.subset(np.arange(0)))
+    evaluate_archs(supernet, [supernet.space.smallest], without, calibration_images=0)
+    with pytest.raises(DataError, match=r"no training images to calibrate .* calibration_images=0"):
+        evaluate_archs(supernet, [supernet.space.smallest], without, calibration_images=100)
+
+
+class Together(World):
+    """The last rank, which hears what those before it have said."""
+
+    def __init__(self, rank: int, before: list) -> None:
+        super().__init__(rank, 3)
+        object.__setattr__(self, "before", before)
+
+    def gather(self, value):
+        self.before.append(value)
+        return self.before[:3]
+
+
+def test_ranks_together_measure_bit_by_bit_what_one_process_measures(supernet, digits):
+    networks = [supernet.extract(arch) for arch in (supernet.space.smallest, supernet.space.largest)]
+    options = {"resolution": 8, "batch_size": 7, "mean": digits.mean, "std": digits.std, "device": "cpu"}
+    alone = measure_accuracy(networks, eval_batches(digits.holdout, **options))
+    first, second, third = (eval_batches(digits.holdout, rank=rank, world_size=3, **options) for rank in range(3))
+    said = [[_sums(networks, images, labels) for images, labels in batches] for batches in (first, second)]
+    assert measure_accuracy(networks, third, Together(2, said)) == alone
+
+
+def test_an_error_on_one_rank_is_raised_on_all(supernet, digits):
+    options = {"resolution": 8, "batch_size": 7, "mean": digits.mean, "std": digits.std, "device": "cpu"}
+    batches = eval_batches(digits.holdout, rank=2, world_size=3, **options)
+    broken = Together(2, [[], DataError("no image of a whole batch can be read")])
+    network = supernet.extract(supernet.space.smallest)
+    with pytest.raises(DataError, match="no image of a whole batch"):
+        measure_accuracy([network], batches, broken)

@@ -1,83 +1,189 @@
-"""`ofa evaluate`: accuracy of sub-networks, each calibrated first."""
+"""`ofa evaluate`: accuracy of sub-networks, of a run or of any checkpoint, each calibrated first."""
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
+from ..data.config import DataConfig
 from ..errors import ConfigError
 from ..files import write_json
 from ..run import Run
+from ..settings import setting
 from . import members
-from .arch_argument import MEANING, parse_archs, split_archs
+from .arch_argument import MEANING, all_archs, parse_archs, split_archs
+from .checkpoint_argument import MEANING as CHECKPOINT_MEANING
 from .screen import console, percent, table
+
+if TYPE_CHECKING:
+    from ..cost import LatencyModel
+    from ..data import DataSource
+    from ..space import Arch
+    from ..supernets import Supernet
+    from ..train import World
+    from ..train.evaluate import Part
 
 
 @dataclass
 class EvaluateConfig:
     """What to evaluate, and on which images."""
 
-    run: str | None = field(default=None, metadata={"help": "folder of a trained run"})
-    arch: str = field(default="largest", metadata={"help": f"{MEANING}; front; several with commas"})
-    part: str = field(default="test", metadata={"help": "test, or holdout: the images that networks are chosen by"})
-    images: int | None = field(default=None, metadata={"help": "at most so many images, class-balanced; null: all"})
-    calibration_images: int = field(
-        default=2000, metadata={"help": "training images, without labels, that batch-norm statistics are taken from"}
+    run: str | None = setting(None, "folder of a trained run")
+    arch: str = setting("largest", f"{MEANING}; front; several with commas")
+    all: bool = setting(False, "every network of a small space, in place of arch")
+    part: str = setting("test", "test, or holdout: the images that networks are chosen by")
+    images: int | None = setting(None, "at most so many images, class-balanced; null: all")
+    calibration_images: int = setting(
+        2000,
+        "training images, without labels, that batch-norm statistics are taken from; 0: the statistics of the weights",
     )
-    batch_size: int = field(default=200, metadata={"help": "images per batch"})
-    device: str = field(default="auto", metadata={"help": "cpu, cuda, cuda:1, ...; auto: a GPU when there is one"})
-    latency: str | None = field(
-        default=None, metadata={"help": "device whose latency is shown; null: the newest measured"}
-    )
+    batch_size: int = setting(200, "images per batch")
+    device: str = setting("auto", "cpu, cuda, cuda:1, ...; auto: a GPU when there is one")
+    latency: str | None = setting(None, "device whose latency is shown; null: the newest measured")
+    checkpoint: str | None = setting(None, CHECKPOINT_MEANING)
+    space: str = setting("mbv3_w1.0", "checkpoint: its search space, unless it is one of our files")
+    resolution: int | None = setting(None, "checkpoint: image side in pixels in place of that of arch")
+    seed: int = setting(0, "which images calibrate and which `images` keeps; random weights")
+    out: str | None = setting(None, "JSON file for the results; null: the run's evaluate/, none for a checkpoint")
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated on what, and how it is called."""
+
+    supernet: "Supernet"
+    archs: "Sequence[Arch]"
+    source: "DataSource"
+    workers: int
+    title: str
+    note: str
+    latency: "LatencyModel | None" = None
 
 
 def evaluate(config: EvaluateConfig) -> list[dict[str, Any]]:
-    """Evaluate sub-networks of a run; prints a table and writes evaluate/<network>-<part>.json for each.
+    """Evaluate sub-networks of a run, or of a checkpoint; prints a table.
+
+    Under torchrun or mpirun the processes share out the images, and the numbers are those of one process. With a run,
+    evaluate/<network>-<part>.json is written for each network.
 
     Returns:
         One dict per network: name, arch, top1 and top5 (0 to 1), top1_error, loss, images, and its costs.
 
     Raises:
-        RunError, ConfigError, InvalidArch, DataError.
+        RunError, ConfigError, InvalidArch, DataError, FileFormatError.
     """
+    _check(config)
+
+    from ..train import init_distributed, resolve_device
+
+    with contextlib.closing(init_distributed(config.device)) as world:
+        device = resolve_device(config.device, world)
+        subject = _of_run(config) if config.checkpoint is None else _of_checkpoint(config)
+        results = _measure(config, subject, world, device)
+        if world.is_main:
+            _write(config, results)
+            _print(config, subject, results)
+    return results
+
+
+def _check(config: EvaluateConfig) -> None:
     if config.part not in ("test", "holdout"):
         raise ConfigError(f"part={config.part}: use test or holdout")
+    for name, value, least in (
+        ("batch_size", config.batch_size, 1),
+        ("images", config.images, 1),
+        ("resolution", config.resolution, 8),
+        ("calibration_images", config.calibration_images, 0),
+        ("seed", config.seed, 0),
+    ):
+        if value is not None and value < least:
+            raise ConfigError(f"{name}={value}: must be {least} or greater")
+    if config.checkpoint is None:
+        if config.run is not None and (config.data != DataConfig() or config.resolution is not None):
+            raise ConfigError(
+                "a run has its own images and resolutions; leave data and resolution out, or use checkpoint="
+            )
+    elif config.run is not None or config.latency is not None or config.part != "test":
+        raise ConfigError("checkpoint= is evaluated without a run: leave out run, latency and part")
+
+
+def _of_run(config: EvaluateConfig) -> Subject:
     run = Run.open(config.run)
     space = run.space()
-    archs = parse_archs(split_archs(config.arch), space, run)
-
-    from ..train import evaluate_archs, resolve_device
-
+    archs = all_archs(space) if config.all else parse_archs(split_archs(config.arch), space, run)
     source = run.load_data()
     latency = run.load_latency(config.latency) if config.latency else run.newest_latency()
-    supernet = run.load_supernet()
-    out = console()
-    with out.status(f"evaluating {len(archs)} networks"):
+    return Subject(run.load_supernet(), archs, source, run.read_config().data.workers, str(run.folder), "", latency)
+
+
+def _of_checkpoint(config: EvaluateConfig) -> Subject:
+    from ..data import load_data
+    from .checkpoint_argument import load_subject
+
+    source = load_data(config.data, training=False)
+    supernet, archs, note = load_subject(config, source)
+    if source.digests["train"] == source.digests["test"]:
+        note += "; without a test part these are the training images"
+    return Subject(supernet, archs, source, config.data.workers, supernet.space.name, note)
+
+
+def _measure(config: EvaluateConfig, subject: Subject, world: "World", device: Any) -> list[dict[str, Any]]:
+    from ..interop.mmrazor import mmrazor_flops
+    from ..train import evaluate_archs
+
+    space, archs = subject.supernet.space, subject.archs
+    with console().status(f"evaluating {len(archs)} networks"):
         evaluations = evaluate_archs(
-            supernet,
+            subject.supernet,
             archs,
-            source,
-            part=config.part,
+            subject.source,
+            part=cast("Part", config.part),
             calibration_images=config.calibration_images,
             batch_size=config.batch_size,
-            device=resolve_device(config.device),
+            device=device,
             limit=config.images,
-            workers=run.read_config().data.workers,
+            seed=config.seed,
+            workers=subject.workers,
+            world=world,
         )
-    results = [
+    described = members.describe(space, archs, subject.latency)
+    return [
         members.with_accuracy(member, found)
         | {key: value for key, value in asdict(found).items() if key in ("top5", "loss", "images")}
-        | {"part": config.part, "calibration_images": config.calibration_images}
-        for member, found in zip(members.describe(space, archs, latency), evaluations, strict=True)
+        | {"part": config.part, "calibration_images": config.calibration_images, "mmrazor_flops": int(flops)}
+        for member, found, flops in zip(described, evaluations, mmrazor_flops(space, archs), strict=True)
     ]
-    for result in results:
-        write_json(run.evaluate_path(f"{result['name']}-{config.part}"), result)
-    columns = (*members.COLUMNS[:2], "top-5", "loss", *members.COLUMNS[2:])
+
+
+def _write(config: EvaluateConfig, results: list[dict[str, Any]]) -> None:
+    if config.out is not None:
+        write_json(config.out, results)
+    elif config.run is not None:
+        run = Run(Path(config.run))
+        for result in results:
+            write_json(run.evaluate_path(f"{result['name']}-{config.part}"), result)
+
+
+def _print(config: EvaluateConfig, subject: Subject, results: list[dict[str, Any]]) -> None:
+    space, source = subject.supernet.space, subject.source
     ends = {space.smallest.name: "smallest", space.largest.name: "largest"}
-    rows = [members.row(result, ends.get(result["name"], "")) for result in results]
-    cells = [
-        (*row[:2], percent(result["top5"]), f"{result['loss']:.3f}", *row[2:])
-        for row, result in zip(rows, results, strict=True)
-    ]
-    images = results[0]["images"]
-    out.print(table(f"{run.folder}: {config.part}, {images:,} images of {source.name}", columns, cells))
-    out.print(f"batch norm calibrated on {config.calibration_images:,} training images; ± is one standard error")
-    return results
+    columns, rows = (*members.COLUMNS[:2], "top-5", "loss"), []
+    for result in results:
+        name, accuracy, *costs = members.row(result, ends.get(result["name"], ""))
+        if config.checkpoint is not None:
+            counts = (result["params"], result["macs"], result["mmrazor_flops"])
+            costs = [*(f"{count / 1e6:.2f} M" for count in counts), *costs[-2:]]
+        rows.append((name, accuracy, percent(result["top5"]), f"{result['loss']:.3f}", *costs))
+    costs = members.COLUMNS[2:]
+    if config.checkpoint is not None:
+        costs = ("parameters", "MACs", "flops of MMRazor", *costs[-2:])
+    out = console()
+    images = f"{results[0]['images']:,} images of {source.name}"
+    out.print(table(f"{subject.title}: {config.part}, {images}", (*columns, *costs), rows))
+    if config.calibration_images:
+        calibrated = f"batch norm calibrated on {config.calibration_images:,} training images"
+    else:
+        calibrated = "batch norm as the weights have it"
+    out.print(f"{calibrated}; ± is one standard error" + (f"; {subject.note}" if subject.note else ""), soft_wrap=True)

@@ -3,21 +3,26 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data import DataSource, ImageSet, calibration_batches, eval_batches
+from ..data import DataSource, ImageSet, eval_batches
 from ..data.split import stratified_choice
 from ..elastic import calibrate
-from ..errors import DataError
+from ..errors import DataError, OnceForAllError
 from ..space import Arch
 from ..supernets import Supernet
+from .distributed import World
+from .loading import calibration_images as load_calibration_images
+from .loading import loading
 
 Part = Literal["holdout", "test"]
+Result = TypeVar("Result")
+ALONE = World()
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ def evaluate_archs(
     seed: int = 0,
     workers: int = 0,
     networks_at_once: int = 32,
+    world: World = ALONE,
     on_corrupt: Callable[[str, str], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Evaluation]:
@@ -66,14 +72,17 @@ def evaluate_archs(
 
     Args:
         part: "holdout" for choosing networks; "test" for the last word.
+        calibration_images: at most so many; 0 keeps the statistics that the weights came with.
         limit: at most so many images of the part, class-balanced; None: all.
         device: where to compute; None: where the supernet is.
         seed: which calibration images are drawn, and which images `limit` keeps.
+        world: processes that share out the batches; each calls with the same arguments and returns the same numbers,
+            which are those of one process.
         on_corrupt: told name and reason whenever an image cannot be read; None: each is logged once.
         progress: called with the number of architectures finished so far.
 
     Raises:
-        InvalidArch: an architecture outside the space. DataError: the part has no images.
+        InvalidArch: an architecture outside the space. DataError: the part has no images, or calibration has none.
     """
     for arch in archs:
         supernet.space.validate(arch)
@@ -82,23 +91,13 @@ def evaluate_archs(
     evaluations: dict[int, Evaluation] = {}
     for resolution in sorted({arch.resolution for arch in archs}):
         indices = [index for index, arch in enumerate(archs) if arch.resolution == resolution]
-        common = {
-            "batch_size": batch_size,
-            "mean": source.mean,
-            "std": source.std,
-            "device": chosen,
-            "workers": workers,
-            "on_corrupt": on_corrupt,
-        }
-        common |= {"memory_format": torch.channels_last}
-        calibration = list(
-            calibration_batches(source.train, resolution=resolution, images=calibration_images, seed=seed, **common)
-        )
+        common = {"batch_size": batch_size, **loading(source, chosen, workers, on_corrupt=on_corrupt)}
+        calibration = _calibration(source, resolution, calibration_images, seed, common)
         for first in range(0, len(indices), networks_at_once):
             members = indices[first : first + networks_at_once]
-            networks = [_calibrated(supernet, archs[index], calibration, chosen) for index in members]
-            batches = eval_batches(images, resolution=resolution, **common)
-            for index, measured in zip(members, measure_accuracy(networks, batches), strict=True):
+            networks = [_network(supernet, archs[index], calibration, chosen) for index in members]
+            batches = eval_batches(images, resolution=resolution, rank=world.rank, world_size=world.size, **common)
+            for index, measured in zip(members, measure_accuracy(networks, batches, world), strict=True):
                 evaluations[index] = Evaluation(archs[index], *measured)
             if progress is not None:
                 progress(len(evaluations))
@@ -117,24 +116,29 @@ def calibrated_network(
 ) -> nn.Module:
     """The very network `evaluate_archs` measures with the same arguments, on the supernet's device, in eval mode."""
     device = next(supernet.parameters()).device
-    images = calibration_batches(
-        source.train,
-        resolution=arch.resolution,
-        images=calibration_images,
-        batch_size=batch_size,
-        seed=seed,
-        mean=source.mean,
-        std=source.std,
-        device=device,
-        workers=workers,
-        memory_format=torch.channels_last,
-    )
-    return _calibrated(supernet, arch, list(images), device)
+    common = {"batch_size": batch_size, **loading(source, device, workers)}
+    return _network(supernet, arch, _calibration(source, arch.resolution, calibration_images, seed, common), device)
 
 
-def _calibrated(supernet: Supernet, arch: Arch, calibration: list[Tensor], device: torch.device) -> nn.Module:
+def _calibration(
+    source: DataSource, resolution: int, images: int, seed: int, common: dict[str, Any]
+) -> list[Tensor] | None:
+    """Images for batch-norm statistics; None where those of the weights are kept."""
+    if images == 0:
+        return None
+    if len(source.train) == 0:
+        raise DataError(
+            f"{source.name} has no training images to calibrate batch norm with; add them, or keep the statistics of "
+            "the weights with calibration_images=0"
+        )
+    return list(load_calibration_images(source, [resolution], images=images, seed=seed, **common))
+
+
+def _network(supernet: Supernet, arch: Arch, calibration: list[Tensor] | None, device: torch.device) -> nn.Module:
+    """The plain network of an architecture in eval mode, calibrated."""
     network = supernet.extract(arch).to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    calibrate(network, calibration)
+    if calibration is not None:
+        calibrate(network, calibration)
     return network
 
 
@@ -148,24 +152,50 @@ def part_of(source: DataSource, part: Part, limit: int | None = None, seed: int 
     return images.subset(stratified_choice(images.labels, images.keys, limit, (seed,), keep_one=False))
 
 
-@torch.inference_mode()
 def measure_accuracy(
-    networks: Sequence[nn.Module], batches: Iterator[tuple[Tensor, Tensor]]
+    networks: Sequence[nn.Module], batches: Iterator[tuple[Tensor, Tensor]], world: World = ALONE
 ) -> list[tuple[float, float, float, int, float]]:
-    """(top1, top5, loss, images, top1_error) of plain networks in eval mode, all on the same batches."""
-    correct = np.zeros((len(networks), 2), dtype=np.int64)
-    loss = np.zeros(len(networks))
-    count = 0
-    for images_NCHW, labels_N in batches:
-        count += len(labels_N)
-        for index, network in enumerate(networks):
-            logits_NC = network(images_NCHW).float()
-            loss[index] += F.cross_entropy(logits_NC, labels_N, reduction="sum").item()
-            ranked = logits_NC.topk(min(5, logits_NC.shape[1]), dim=1).indices == labels_N[:, None]
-            correct[index] += ranked[:, 0].sum().item(), ranked.any(1).sum().item()
-    if count == 0:
+    """(top1, top5, loss, images, top1_error) of plain networks in eval mode, all on the same batches.
+
+    The ranks of a world take whole batches in turn; all return the same.
+    """
+    shares = _on_all_ranks(world, lambda: [_sums(networks, images, labels) for images, labels in batches])
+    # In the order in which one process sees the batches: sums of floats depend on it.
+    in_turn = [share[turn] for turn in range(len(shares[0])) for share in shares if turn < len(share)]
+    if not in_turn:
         raise DataError("there are no images to measure accuracy on")
+    count = sum(images for images, _, _ in in_turn)
+    correct = sum((right for _, right, _ in in_turn), start=np.zeros((len(networks), 2), dtype=np.int64))
+    loss = sum((losses for _, _, losses in in_turn), start=np.zeros(len(networks)))
     return [
         (top1 / count, top5 / count, total / count, count, math.sqrt(top1 / count * (1 - top1 / count) / count))
         for (top1, top5), total in zip(correct.tolist(), loss.tolist(), strict=True)
     ]
+
+
+@torch.inference_mode()
+def _sums(networks: Sequence[nn.Module], images_NCHW: Tensor, labels_N: Tensor) -> tuple[int, np.ndarray, np.ndarray]:
+    """Over one batch: images, how many each network has right first and among five, and summed losses."""
+    correct = np.zeros((len(networks), 2), dtype=np.int64)
+    loss = np.zeros(len(networks))
+    for index, network in enumerate(networks):
+        logits_NC = network(images_NCHW).float()
+        loss[index] = F.cross_entropy(logits_NC, labels_N, reduction="sum").item()
+        ranked = logits_NC.topk(min(5, logits_NC.shape[1]), dim=1).indices == labels_N[:, None]
+        correct[index] = ranked[:, 0].sum().item(), ranked.any(1).sum().item()
+    return len(labels_N), correct, loss
+
+
+def _on_all_ranks(world: World, work: Callable[[], Result]) -> list[Result]:
+    """What the work of every rank gave; an error of one is raised on all, so that nobody waits for it."""
+    outcome: Result | OnceForAllError
+    try:
+        outcome = work()
+    except OnceForAllError as error:
+        outcome = error
+    results: list[Result] = []
+    for found in world.gather(outcome):
+        if isinstance(found, OnceForAllError):
+            raise found
+        results.append(found)
+    return results
