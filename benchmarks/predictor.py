@@ -122,7 +122,8 @@ def main() -> None:
         options.results.mkdir(parents=True, exist_ok=True)
         everything = {"circumstances": circumstances(), "best_known_at_limit": best, "rows": rows, "means": means}
         (options.results / "labels.json").write_text(json.dumps(everything, indent=1) + "\n")
-        (options.results / "table.md").write_text(table(means))
+        print(table(means))
+        draw(means, options.results / "labels.svg")
     finish({"means": [{k: round(v, 4) if isinstance(v, float) else v for k, v in m.items()} for m in means]})
 
 
@@ -137,6 +138,28 @@ def table(means: list[dict]) -> str:
         for m in sorted(means, key=lambda m: (m["labels"], m["sampling"], m["model"]))
     ]
     return "\n".join(lines) + "\n"
+
+
+def draw(means: list[dict], path: Path) -> None:
+    """Tau and regret over the number of labels, one line per sampling and model."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    names = {"tau": "tau, random networks", "tau_near_front": "tau, near the front", "regret": "regret, points"}
+    for axis, (name, title) in zip(axes, names.items(), strict=True):
+        for sampling, colour in zip(SAMPLINGS, ("tab:red", "tab:blue", "tab:gray"), strict=True):
+            for model, style in zip(MODELS, ("-", "--"), strict=True):
+                line = [m for m in means if (m["sampling"], m["model"]) == (sampling, model)]
+                values = [m[name] * (100 if name == "regret" else 1) for m in line]
+                label = f"{sampling}, {model.replace('_', ' ')}"
+                axis.plot([m["labels"] for m in line], values, style, color=colour, marker="o", label=label)
+        axis.set(xlabel="labels", title=title, xscale="log")
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
+    figure.savefig(path)
 
 
 if __name__ == "__main__":
