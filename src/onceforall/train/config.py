@@ -34,6 +34,7 @@ class PhaseConfig:
     learning_rate: float | None = setting(
         None, "peak learning rate, whatever the batch; null: optimizer.base_learning_rate * images per step / 256"
     )
+    learning_rate_factor: float = setting(1.0, "of optimizer.base_learning_rate, where learning_rate=null")
     warmup_epochs: float = setting(0.0, "part of `epochs` with linearly rising learning rate")
     warmup_learning_rate: float = setting(0.0, "where the learning rate begins to rise")
     sampling: str = setting("random", "largest: that network alone; random; sandwich: largest, smallest, then random")
@@ -46,6 +47,7 @@ class PhaseConfig:
     sort_channels: int | None = setting(
         None, "sort channels by importance first, inside the groups that so many smaller ratios trained; null: do not"
     )
+    trains: str = setting("all", "all weights, or kernel_transforms: the matrices that shrink kernels")
     archs: list[Any] | None = setting(
         None,
         "sub-networks to evaluate: architectures in JSON, or {kernel_size, expand_ratio, depth, width_mult} with one "
@@ -94,11 +96,12 @@ class RecipeConfig:
 class OptimizerConfig:
     """How weights follow gradients. The learning rate is base_learning_rate * batch_size / 256, whatever the batch."""
 
-    name: str = setting("sgd", "sgd (Nesterov momentum) or adamw")
+    name: str = setting("sgd", "sgd or adamw")
     base_learning_rate: float | None = setting(
         None, "peak learning rate at 256 images per step; null: 0.2 for sgd, 0.001 for adamw, fine-tuning a tenth"
     )
     momentum: float = setting(0.9, "sgd: momentum, 0 to 1")
+    nesterov: bool = setting(True, "sgd: Nesterov's form of momentum")
     weight_decay: float = setting(5e-4, "decay of weights and kernel matrices; norms and biases have none")
     clip_gradient_norm: float | None = setting(None, "largest gradient norm; null: no clipping")
 

@@ -11,6 +11,7 @@ from .sampler import Sampling
 Distill = Literal["none", "teacher", "inplace"]
 Reduction = Literal["mean", "sum"]
 Cosine = Literal["phase", "run"]
+Trains = Literal["all", "kernel_transforms"]
 
 CHOICES = ("kernel_sizes", "expand_ratios", "depths", "width_mults")
 """What a phase can open value by value."""
@@ -86,6 +87,7 @@ class Phase:
         warmup_learning_rate: where that rise begins.
         sort_channels: sort channels by importance before the phase, keeping earlier expand phases intact: the number
             of expand ratios, minus one, that have been trained so far. None: leave them.
+        trains: "all" weights, or the "kernel_transforms" alone.
     """
 
     name: str
@@ -104,9 +106,11 @@ class Phase:
     learning_rate_warmup: float = 0.0
     warmup_learning_rate: float = 0.0
     sort_channels: int | None = None
+    trains: Trains = "all"
 
     def __post_init__(self) -> None:
         _check_choice("sampling", self.sampling, ("largest", "random", "sandwich"))
+        _check_choice("trains", self.trains, ("all", "kernel_transforms"))
         _check_range("learning_rate_warmup", self.learning_rate_warmup, 0, 1)
         _check_range("warmup_learning_rate", self.warmup_learning_rate, 0, math.inf)
         least = 2 if self.sampling == "sandwich" else 1

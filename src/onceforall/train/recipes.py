@@ -6,7 +6,7 @@ from typing import Any, cast
 from ..errors import ConfigError
 from ..space import SearchSpace
 from .config import PhaseConfig, RecipeConfig
-from .phases import Distill, Objective, Phase, Recipe, Reduction
+from .phases import Distill, Objective, Phase, Recipe, Reduction, Trains
 from .sampler import Sampling
 
 SubPhase = tuple[int | None, float]
@@ -133,9 +133,11 @@ def _listed(name: str, phase: PhaseConfig, config: RecipeConfig) -> Phase:
         batch_size=phase.batch_size,
         micro_batch_size=phase.micro_batch_size,
         learning_rate=phase.learning_rate,
+        learning_rate_factor=phase.learning_rate_factor,
         learning_rate_warmup=phase.warmup_epochs / phase.epochs if phase.epochs else 0.0,
         warmup_learning_rate=phase.warmup_learning_rate,
         sort_channels=phase.sort_channels,
+        trains=cast(Trains, phase.trains),
     )
 
 

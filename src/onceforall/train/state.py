@@ -83,6 +83,7 @@ class TrainingState:
             micro_batch_size=plan.phase.micro_batch_size,
             clip_gradient_norm=self._clip_gradient_norm,
             average_gradients=world.average_gradients if world.size > 1 else None,
+            only={"all": None, "kernel_transforms": ".transforms."}[plan.phase.trains],
         )
         if self.ema is not None:
             self.ema.update(self.supernet, plan.updates)

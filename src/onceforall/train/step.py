@@ -24,6 +24,7 @@ def train_step(
     clip_gradient_norm: float | None = None,
     set_to_none: bool = True,
     average_gradients: Callable[[Sequence[nn.Parameter]], None] | None = None,
+    only: str | None = None,
 ) -> Tensor:
     """Train `model` on one batch and return the loss of every sub-network, shape (len(archs),), detached.
 
@@ -42,6 +43,7 @@ def train_step(
             over the whole batch. None: all images.
         clip_gradient_norm: largest norm of the whole gradient.
         average_gradients: called with the parameters that have gradients, between the passes and the update.
+        only: part of the names of the weights that change; others stay exactly as they are. None: all change.
     """
     optimizer.zero_grad(set_to_none)
     pieces = [images_NCHW, labels_N] if teacher_logits_NC is None else [images_NCHW, labels_N, teacher_logits_NC]
@@ -59,6 +61,10 @@ def train_step(
             share=share,
         )
         losses.append(share * passed)
+    if only is not None:
+        for name, parameter in model.named_parameters():
+            if only not in name:
+                parameter.grad = None
     if average_gradients is not None:
         average_gradients([parameter for parameter in model.parameters() if parameter.grad is not None])
     if clip_gradient_norm is not None:
