@@ -14,6 +14,9 @@ class SpaceConfig:
 
     name: str = setting("resnet_small", "search space; `ofa list` shows all")
     resolutions: list[int] | None = setting(None, "image sides in pixels to train for; null: those of the space")
+    resolution_step: int | None = setting(
+        None, "train at every size in steps of this from the smallest to the largest of `resolutions`; null: only those"
+    )
     kernel_sizes: list[int] | None = setting(None, "kernel sizes to keep; null: all of the space")
     expand_ratios: list[float] | None = setting(None, "expand ratios to keep; null: all of the space")
     depths: list[int] | None = setting(None, "blocks per stage to keep; null: all of the space")

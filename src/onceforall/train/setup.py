@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from ..settings import flatten
 from ..space import Arch, SearchSpace, create_space
 from ..supernets import Supernet, create_supernet
-from .config import TrainConfig, may_change
+from .config import SpaceConfig, TrainConfig, may_change
 from .distributed import World
 from .loading import calibration_images, loading
 from .optimizer import base_learning_rate, check_optimizer
@@ -84,13 +84,22 @@ def build_space(config: TrainConfig, source: DataSource) -> SearchSpace:
         space.name,
         len(source.classes),
         source.in_chans,
-        resolutions=space.resolutions,
+        resolutions=resolutions_of(space),
         kernel_sizes=space.kernel_sizes,
         expand_ratios=space.expand_ratios,
         depths=space.depths,
         width_mults=space.width_mults,
         compound=space.compound,
     )
+
+
+def resolutions_of(space: SpaceConfig) -> list[int] | None:
+    """The image sizes of a run; None: those of the family. Raises ConfigError for an impossible step."""
+    if space.resolution_step is None:
+        return space.resolutions
+    if space.resolution_step < 1 or not space.resolutions:
+        raise ConfigError(f"space.resolution_step={space.resolution_step}: needs 1 or more, and space.resolutions")
+    return list(range(min(space.resolutions), max(space.resolutions) + 1, space.resolution_step))
 
 
 def build_supernet(config: TrainConfig, space: SearchSpace, device: torch.device) -> Supernet:

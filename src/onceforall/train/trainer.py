@@ -161,7 +161,8 @@ class Trainer:
         self.report_corrupt()
         metadata = setup.description(self.config, self.source, self.schedule)
         self.world.from_main(lambda: supernet.save(self.run / "supernet", metadata))
-        self.say(f"{self.schedule.total_steps:,} steps done; weights: {self.run / 'supernet.safetensors'}")
+        made = "supernet" if self.schedule.arch is None else f"finetune/{self.schedule.arch.name}"
+        self.say(f"{self.schedule.total_steps:,} steps done; weights: {self.run / made}.safetensors")
         return supernet
 
     def restore(self) -> None:

@@ -46,8 +46,9 @@ def watched_archs(config: TrainConfig, schedule: Schedule, family: SearchSpace) 
 def arch_from_words(family: SearchSpace, words: Any) -> Arch:
     """An architecture from its JSON form, or from a mapping of kernel_size, expand_ratio, depth and width_mult.
 
-    Each is one value for all stages, or a list with one per stage; kernel_size and expand_ratio may hold a list for a
-    stage, with one value per block; width_mult has one per elastic width. What is left out is the largest value.
+    Each is one value for all stages that have a choice, or a list with one per stage; kernel_size and expand_ratio may
+    hold a list for a stage, with one value per block; width_mult has one per elastic width. What is left out is the
+    largest value.
 
     Raises:
         ConfigError: another form. InvalidArch: not in the family.
@@ -62,8 +63,8 @@ def arch_from_words(family: SearchSpace, words: Any) -> Arch:
         largest = family.largest
         count = len(largest.stages)
         depths = _spread("depth", words, largest.depths, count)
-        kernels = _spread("kernel_size", words, [s.kernel_sizes[-1] for s in family.stages], count)
-        ratios = _spread("expand_ratio", words, [s.expand_ratios[-1] for s in family.stages], count)
+        kernels = _chosen("kernel_size", words, [stage.kernel_sizes for stage in family.stages])
+        ratios = _chosen("expand_ratio", words, [stage.expand_ratios for stage in family.stages])
         stages = tuple(
             tuple(map(Block, _spread("", {"": k}, (), depth), _spread("", {"": e}, (), depth)))
             for depth, k, e in zip(depths, kernels, ratios, strict=True)
@@ -72,6 +73,14 @@ def arch_from_words(family: SearchSpace, words: Any) -> Arch:
         arch = Arch(family.resolutions[-1], stages, tuple(widths))
     family.validate(arch, any_resolution=True)
     return arch
+
+
+def _chosen(word: str, words: Mapping[str, Any], allowed: Sequence[Sequence[Any]]) -> list[Any]:
+    """One entry per stage; a single value is for the stages that have a choice, where any has one."""
+    spread = _spread(word, words, [values[-1] for values in allowed], len(allowed))
+    if isinstance(words.get(word), Sequence) or all(len(values) == 1 for values in allowed):
+        return spread
+    return [value if len(values) > 1 else values[0] for value, values in zip(spread, allowed, strict=True)]
 
 
 def _spread(word: str, words: Mapping[str, Any], default: Sequence[Any], count: int) -> list[Any]:
