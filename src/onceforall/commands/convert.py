@@ -30,6 +30,9 @@ class ConvertConfig:
     depth: list[int] | None = setting(
         None, "to=mmrazor: blocks per layer with the fixed first one, [1,4,4,4,4,4] for a supernet; null: what fits"
     )
+    arch: str | None = setting(
+        None, "to=official, to=mmrazor: cut the weights of this sub-network out of the supernet; a file or JSON text"
+    )
     op_candidates: list[str] | None = setting(None, "what the numbers of a genotype mean; null: NNablaNAS's nine")
     strict: bool = setting(True, "refuse genotypes NNablaNAS would misread; false: read them as it does")
 
@@ -66,6 +69,8 @@ def convert(config: ConvertConfig) -> Path:
         raise ConfigError(f"source=PATH and to=KIND are needed; KIND is one of {', '.join(KINDS)}")
     if config.to not in KINDS:
         raise ConfigError(f"to={config.to}: no such kind; {nearest(config.to, list(KINDS))}")
+    if config.arch is not None and config.to not in ("official", "mmrazor"):
+        raise ConfigError(f"arch= cuts weights for to=official or to=mmrazor; to={config.to} takes the whole source")
     kind = KINDS[config.to]
     out = Path(config.out or _name(config.source) + kind.suffix)
     if out.resolve() == Path(config.source).resolve():

@@ -26,11 +26,11 @@ def to_official(config: "ConvertConfig", out: Path) -> str:
     from ..interop import mmrazor, official
     from ..interop.mmrazor.keys import is_mmrazor
 
-    if (tensors := _torch_tensors(_path(config))) and is_mmrazor(tensors):
+    if config.arch is None and (tensors := _torch_tensors(_path(config))) and is_mmrazor(tensors):
         mmrazor.convert_checkpoint(_path(config), out, to="official")
         return "tensors of MMRazor under official names"
-    supernet, description = _read(config)
-    official.write_torch_file(out, official.to_official(supernet))
+    tensors, description = _official_tensors(config)
+    official.write_torch_file(out, tensors)
     return description
 
 
@@ -38,11 +38,11 @@ def to_mmrazor(config: "ConvertConfig", out: Path) -> str:
     """A torch file with MMRazor's names; an official one, of a supernet or a sub-network, is renamed as it is."""
     from ..interop import mmrazor, official
 
-    if _torch_tensors(_path(config)) is not None:
+    if config.arch is None and _torch_tensors(_path(config)) is not None:
         mmrazor.convert_checkpoint(_path(config), out, depths=config.depth)
         return "official tensors under the names of MMRazor"
-    supernet, description = _read(config)
-    official.write_torch_file(out, mmrazor.to_mmrazor(official.to_official(supernet), config.depth))
+    tensors, description = _official_tensors(config)
+    official.write_torch_file(out, mmrazor.to_mmrazor(tensors, config.depth))
     return description
 
 
@@ -53,6 +53,18 @@ def to_nnablanas(config: "ConvertConfig", out: Path) -> str:
     supernet, description = _read(config)
     save_h5(supernet, out)
     return description
+
+
+def _official_tensors(config: "ConvertConfig") -> "tuple[dict[str, Tensor], str]":
+    """The tensors of the supernet in the source under official names, or only those of the network `arch` names."""
+    from ..interop import mmrazor, official
+    from .arch_argument import parse_arch
+
+    supernet, description = _read(config)
+    if config.arch is None:
+        return official.to_official(supernet), description
+    arch = parse_arch(config.arch, supernet.space, any_resolution=True)
+    return mmrazor.subnet_tensors(supernet, arch), f"network {arch.name} of {description}"
 
 
 def _path(config: "ConvertConfig") -> Path:

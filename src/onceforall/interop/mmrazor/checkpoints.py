@@ -1,6 +1,5 @@
 """MMRazor's checkpoints: converted from official files, and loaded into our supernets."""
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ...errors import ConfigError, FileFormatError
-from ...files import atomic_path
 from ...space import Arch, MobileLayout
 from ...supernets import Supernet
 from ...supernets.mobile import MobileSupernet
@@ -50,10 +48,7 @@ def convert_checkpoint(
     except FileFormatError as error:
         raise FileFormatError(f"{source}: {error}") from error
     path = Path(out) if out is not None else Path(source).with_name(f"{Path(source).stem}_latest.pth")
-    written = io.BytesIO()
-    torch.save({"state_dict": renamed} if tensors is content else {**content, "state_dict": renamed}, written)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(written.getbuffer())
+    official.write_torch_file(path, renamed, None if tensors is content else content)
     return path
 
 

@@ -189,13 +189,13 @@ def read_torch_file(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def write_torch_file(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write `{"state_dict": tensors}` as the official project does. Raises StorageError."""
+def write_torch_file(path: str | Path, tensors: Mapping[str, Tensor], beside: Mapping[str, Any] | None = None) -> None:
+    """Write `{"state_dict": tensors}` as the official project does, and what lies `beside` it. Raises StorageError."""
     import io
 
     import torch
 
     content = io.BytesIO()
-    torch.save({"state_dict": dict(tensors)}, content)
+    torch.save({**(beside or {}), "state_dict": dict(tensors)}, content)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.getbuffer())  # its own writer hides a full disk behind another error
