@@ -14,6 +14,7 @@ from ..settings import setting
 from . import members
 from .arch_argument import MEANING, all_archs, parse_archs, split_archs
 from .checkpoint_argument import MEANING as CHECKPOINT_MEANING
+from .finetune_each import check_finetune, finetune_each
 from .screen import console, percent, table
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class EvaluateConfig:
     space: str = setting("mbv3_w1.0", "checkpoint: its search space, unless it is one of our files")
     resolution: int | None = setting(None, "checkpoint: image side in pixels in place of that of arch")
     seed: int = setting(0, "which images calibrate and which `images` keeps; random weights")
+    finetune_epochs: float | None = setting(
+        None, "run: also train every network alone for so many epochs, and show its accuracy after; null: do not"
+    )
     out: str | None = setting(None, "JSON file for the results; null: the run's evaluate/, none for a checkpoint")
     data: DataConfig = field(default_factory=DataConfig)
 
@@ -81,7 +85,10 @@ def evaluate(config: EvaluateConfig) -> list[dict[str, Any]]:
     with contextlib.closing(init_distributed(config.device)) as world:
         device = resolve_device(config.device, world)
         subject = _of_run(config) if config.checkpoint is None else _of_checkpoint(config)
+        check_finetune(config, world.size)
         results = _measure(config, subject, world, device)
+        if config.finetune_epochs is not None:
+            results = _with_finetuned(config, subject, results, device)
         if world.is_main:
             _write(config, results)
             _print(config, subject, results)
@@ -157,6 +164,19 @@ def _measure(config: EvaluateConfig, subject: Subject, world: "World", device: A
     ]
 
 
+def _with_finetuned(
+    config: EvaluateConfig, subject: Subject, results: list[dict[str, Any]], device: Any
+) -> list[dict[str, Any]]:
+    with console().status("fine-tuning") as status:
+        found = finetune_each(config, subject, device, status.update)
+    return [
+        result
+        | {"finetune_epochs": config.finetune_epochs}
+        | {"finetuned_top1": after.top1, "finetuned_top1_error": after.top1_error}
+        for result, after in zip(results, found, strict=True)
+    ]
+
+
 def _write(config: EvaluateConfig, results: list[dict[str, Any]]) -> None:
     if config.out is not None:
         write_json(config.out, results)
@@ -169,13 +189,21 @@ def _write(config: EvaluateConfig, results: list[dict[str, Any]]) -> None:
 def _print(config: EvaluateConfig, subject: Subject, results: list[dict[str, Any]]) -> None:
     space, source = subject.supernet.space, subject.source
     ends = {space.smallest.name: "smallest", space.largest.name: "largest"}
-    columns, rows = (*members.COLUMNS[:2], "top-5", "loss"), []
+    columns, rows = [*members.COLUMNS[:2], "top-5", "loss"], []
+    if config.finetune_epochs is not None:
+        columns.insert(2, "fine-tuned")
     for result in results:
-        name, accuracy, *costs = members.row(result, ends.get(result["name"], ""))
+        note = members.short_form(space, result) or ends.get(result["name"], "")
+        name, accuracy, *costs = members.row(result, note)
+        if config.all:  # networks of a small space can be close
+            costs[1] = f"{result['macs'] / 1e6:.2f} M"
         if config.checkpoint is not None:
             counts = (result["params"], result["macs"], result["mmrazor_flops"])
             costs = [*(f"{count / 1e6:.2f} M" for count in counts), *costs[-2:]]
-        rows.append((name, accuracy, percent(result["top5"]), f"{result['loss']:.3f}", *costs))
+        measured = [accuracy, percent(result["top5"]), f"{result['loss']:.3f}"]
+        if config.finetune_epochs is not None:
+            measured.insert(1, percent(result["finetuned_top1"], result["finetuned_top1_error"]))
+        rows.append((name, *measured, *costs))
     costs = members.COLUMNS[2:]
     if config.checkpoint is not None:
         costs = ("parameters", "MACs", "flops of MMRazor", *costs[-2:])
@@ -186,4 +214,6 @@ def _print(config: EvaluateConfig, subject: Subject, results: list[dict[str, Any
         calibrated = f"batch norm calibrated on {config.calibration_images:,} training images"
     else:
         calibrated = "batch norm as the weights have it"
+    if config.finetune_epochs is not None:
+        calibrated += f"; fine-tuned for {config.finetune_epochs:g} epochs each"
     out.print(f"{calibrated}; ± is one standard error" + (f"; {subject.note}" if subject.note else ""), soft_wrap=True)

@@ -1,6 +1,7 @@
 """`ofa finetune`: one chosen sub-network, trained a little longer as an ordinary network."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..run import Run
@@ -11,6 +12,7 @@ from .arch_argument import MEANING, parse_arch
 from .screen import console, table
 
 if TYPE_CHECKING:
+    from ..space import Arch, SearchSpace
     from ..train import FinetuneResult
 
 
@@ -31,7 +33,6 @@ def finetune(config: FinetuneCommandConfig) -> "FinetuneResult":
     """
     from ..train import resolve_device
     from ..train.finetune import finetune as finetune_network
-    from ..train.finetune import save_finetuned
 
     run = Run.open(config.run)
     space = run.space()
@@ -49,15 +50,7 @@ def finetune(config: FinetuneCommandConfig) -> "FinetuneResult":
             device=resolve_device(config.device),
             progress=lambda done, total, loss: status.update(f"{doing}: {done} of {total}, loss {loss:.3f}"),
         )
-    described = run.description()
-    path = run.finetune_path(arch.name)
-    kept = {key: described[key] for key in ("classes", "mean", "std", "in_chans")}
-    measured = {
-        label: None if found is None else {key: value for key, value in asdict(found).items() if key != "arch"}
-        for label, found in (("before", result.before), ("after", result.after))
-    }
-    trained = {"epochs": config.epochs, "batch_size": config.batch_size, "seed": config.seed, "distill": config.distill}
-    save_finetuned(result.network, path, space, arch, {**kept, "name": arch.name, **measured, "finetune": trained})
+    path = save_result(run, space, arch, result, config)
     (member,) = members.describe(space, [arch], run.newest_latency())
     rows = [
         members.row(members.with_accuracy(member, found), label)
@@ -69,3 +62,19 @@ def finetune(config: FinetuneCommandConfig) -> "FinetuneResult":
     out.print(f"written: {path}.safetensors and .json")
     out.print(f"next: ofa export run={run.folder} arch={arch.name} finetuned=true")
     return result
+
+
+def save_result(run: Run, space: "SearchSpace", arch: "Arch", result: "FinetuneResult", config: FinetuneConfig) -> Path:
+    """Keep a fine-tuned network in the run; returns its path without suffix. Raises StorageError."""
+    from ..train.finetune import save_finetuned
+
+    described = run.description()
+    path = run.finetune_path(arch.name)
+    kept = {key: described[key] for key in ("classes", "mean", "std", "in_chans")}
+    measured = {
+        label: None if found is None else {key: value for key, value in asdict(found).items() if key != "arch"}
+        for label, found in (("before", result.before), ("after", result.after))
+    }
+    trained = {"epochs": config.epochs, "batch_size": config.batch_size, "seed": config.seed, "distill": config.distill}
+    save_finetuned(result.network, path, space, arch, {**kept, "name": arch.name, **measured, "finetune": trained})
+    return path

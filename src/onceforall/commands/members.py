@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..cost import count_macs, count_params, peak_memory
-from ..space import Arch, SearchSpace
+from ..space import Arch, KdwLayout, SearchSpace
 from .screen import amount, millions, milliseconds, percent
 
 if TYPE_CHECKING:
@@ -51,6 +51,14 @@ def _latency(arch: Arch, latency: "LatencyModel | None") -> float | None:
 def with_accuracy(member: dict[str, Any], evaluation: "Evaluation") -> dict[str, Any]:
     """The member with its measured accuracy (0 to 1) and standard error."""
     return {**member, "top1": evaluation.top1, "top1_error": evaluation.top1_error, "measured": True}
+
+
+def short_form(space: SearchSpace, member: dict[str, Any]) -> str:
+    """(kernel size, depth, width) where these three say everything, else nothing."""
+    if not isinstance(space.layout, KdwLayout):
+        return ""
+    (blocks,) = Arch.from_dict(member["arch"]).stages
+    return f"({blocks[0].kernel_size},{len(blocks)},{blocks[0].expand_ratio:g})"
 
 
 def row(member: dict[str, Any], note: str = "") -> tuple[str, ...]:
