@@ -80,6 +80,10 @@ class Run:
         """Evaluated networks, one line each."""
         return self.folder / "predictor" / "labels.jsonl"
 
+    def devices_path(self, name: str) -> Path:
+        """Of a search for several devices."""
+        return self.folder / "devices" / f"{name}.json"
+
     def search_path(self, name: str) -> Path:
         return self.folder / "search" / f"{name}.json"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from onceforall.cost import count_macs, count_params, peak_memory
 from onceforall.files import write_json, write_text
-from onceforall.search import AccuracyPredictor, LabelStore, search_measured
+from onceforall.search import AccuracyPredictor, LabelStore, search_measured, search_predicted, verify
 from onceforall.space import Arch, SearchSpace, create_space
 
 from ..search.synthetic import Landscape
@@ -51,14 +51,23 @@ def write_synthetic_run(folder: Path, space: SearchSpace | None = None, budget: 
 
     store = LabelStore(folder / "predictor" / "labels.jsonl", space, "abc", images=2000)
     ends = land.latency(space.encode([space.smallest, space.largest]))
+    entries = {}
     for name, share in (("phone", 0.45), ("watch", 0.2)):
         limit = float(ends[0] + share * (ends[1] - ends[0]))
         result = search_measured(space, evaluate, costs, {"latency_ms": limit}, budget=budget, labels=store)
         write_json(folder / "search" / f"{name}.json", result.to_dict(name, "onnxruntime"))
+        assert result.chosen is not None
+        ms = result.chosen.costs["latency_ms"]
+        chosen_one = result.chosen.to_dict() | {"latencies_ms": {"phone": ms, "watch": 2 * ms}}
+        entries[name] = {"limit_ms": limit, "front": len(result.front), "chosen": chosen_one}
+    write_json(folder / "devices" / "both.json", {"name": "both", "devices": entries})
     labels = list(store)
     predictor = AccuracyPredictor(space, costs["macs"], "macs", "abc")
     predictor.fit([label.arch for label in labels], [label.top1 for label in labels])
     predictor.save(folder / "predictor" / "predictor")
+    predicted = search_predicted(space, predictor, costs, population=20, generations=10)
+    checked = verify(predicted, evaluate, store)
+    write_json(folder / "search" / "predicted.json", checked.to_dict("predicted", "onnxruntime"))
 
     _write_latency(folder, space, land, rng)
     chosen = json.loads((folder / "search" / "phone.json").read_text())["chosen"]

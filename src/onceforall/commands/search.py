@@ -41,6 +41,9 @@ class SearchConfig(MeasuringConfig):
     )
     score: str = setting("measured", "measured: every network of the front is evaluated; predicted: by the predictor")
     budget: int = setting(60, "networks to calibrate and evaluate; what earlier searches evaluated is used again")
+    verify: bool = setting(False, "with score=predicted: calibrate and evaluate every network that is delivered")
+    devices: list[str] | None = setting(None, "several measured devices at once, each with a front and a best network")
+    latency_limits: list[float] | None = setting(None, "with devices: most milliseconds on each; null: as constraint")
     seed: int = setting(0, "same seed, same weights: same result")
 
 
@@ -48,12 +51,25 @@ def search(config: SearchConfig) -> "SearchResult":
     """Search the space of a run by hold-out accuracy after calibration; prints the front, writes search/<name>.json.
 
     Evaluated networks are kept in predictor/labels.jsonl: a search that was interrupted, or one with other limits, goes
-    on from there.
+    on from there. With several `devices` there is one such search for each and a table of the chosen networks; the
+    result of the last one is returned.
 
     Raises:
         InfeasibleConstraint: no network meets the limits; states the feasible range.
         RunError, ConfigError, DataError, StorageError.
     """
+    if config.devices is not None:
+        from .devices import search_devices
+
+        return search_devices(config)
+    if config.latency_limits is not None:
+        raise ConfigError("latency_limits belongs to devices=[...]; for one device use constraint.latency_ms")
+    return search_one(config)
+
+
+def search_one(config: SearchConfig, quiet: bool = False) -> "SearchResult":
+    """The search for one device; quietly when its result is shown by someone else."""
+    from ..search import verify
     from ..search.predictor import FEWEST_LABELS
 
     if config.score not in ("measured", "predicted"):
@@ -71,21 +87,30 @@ def search(config: SearchConfig) -> "SearchResult":
     out = console()
     for note in labels.notes:
         out.print(note)
+    evaluate = hold_out_accuracy(run, source, config)
     with out.status("searching") as status:
         result = _run_search(
             space,
-            hold_out_accuracy(run, source, config),
+            evaluate,
             costs_of(space, latency),
             limits,
             labels,
             config,
             lambda done, total: status.update(f"searching: {done} of {total} networks evaluated"),
         )
+        if config.verify and config.score == "predicted":
+            result = verify(
+                result,
+                evaluate,
+                labels,
+                lambda done, total: status.update(f"verifying: {done} of {total} networks evaluated"),
+            )
     if len(labels) >= FEWEST_LABELS:
         fitted_predictor(space, labels).save(run.predictor_path)
     found = result.to_dict(name, None if latency is None else latency.device)
     write_json(run.search_path(name), found)
-    _show(run, found, result, labels.images)
+    if not quiet:
+        _show(run, found, result, labels.images)
     return result
 
 
@@ -133,6 +158,8 @@ def _show(run: Run, found: dict[str, Any], result: "SearchResult", images: int) 
     out.print(table(title, (*members.COLUMNS, ""), [(*row, mark) for row, mark in zip(rows, marks, strict=True)]))
     if result.quality is not None:
         out.print(f"accuracy predictor: {result.quality}")
+    if result.verification is not None:
+        out.print(f"predicted against measured: {result.verification}")
     if chosen is not None:
         text = "  ".join(members.row(chosen)[:5])
         out.print(f"best with {limits}: {text}" if limits else f"most accurate: {text}")

@@ -6,8 +6,9 @@ from pathlib import Path
 from string import Template
 
 from ..files import write_text
+from .layout import Page
 from .reading import RunContents, read_run
-from .sections import Page, cards, sections
+from .sections import cards, sections
 from .words import safe
 
 

@@ -1,39 +1,22 @@
 """The sections of the page: each turns the contents of a run into HTML, or says which command would fill it."""
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..cost import count_macs, count_params, peak_memory
 from ..errors import OnceForAllError
 from ..space import Arch, SearchSpace
-from .charts import Figure, accuracy_chart, agreement_chart, front_chart, learning_rate_chart, loss_chart
+from .charts import accuracy_chart, agreement_chart, front_chart, learning_rate_chart, loss_chart
 from .drawing import draw_arch, kernel_legend
+from .layout import Page, facts, table
+from .promises import devices, verification
 from .reading import Record, RunContents, measured_front, members_of
 from .words import amount, count, duration, listed, milliseconds, percent, safe, size
 
 _COST_COLUMNS = ("network", "top-1", "latency", "MACs", "parameters", "peak memory", "input", "depths")
 _SHOWN_CORRUPT = 20
 _CHOSEN_CARDS = 4
-
-
-@dataclass
-class Page:
-    """Figures of a page in order, as JSON; a section puts a placeholder where its figure goes."""
-
-    figures: list[str] = field(default_factory=list)
-
-    def chart(self, figure: Figure | None, title: str, wide: bool = False) -> str:
-        """The place of a figure, with its title; empty for None. Raises ValueError for a figure with NaN in it."""
-        if figure is None:
-            return ""
-        self.figures.append(json.dumps(figure, allow_nan=False, separators=(",", ":")))
-        kind = "chart wide" if wide else "chart"
-        number = len(self.figures) - 1
-        return (
-            f'<figure class="{kind}"><figcaption>{safe(title)}</figcaption><div data-figure="{number}"></div></figure>'
-        )
 
 
 @dataclass(frozen=True)
@@ -52,34 +35,23 @@ def sections() -> list[Section]:
         Section("training", "Training", training, "No training yet: <code>ofa train run={run}</code>"),
         Section("front", "Front", front, "No search yet: <code>ofa search run={run}</code>"),
         Section("chosen", "Chosen networks", chosen, "Nothing chosen yet: <code>ofa search run={run}</code>"),
+        Section(
+            "devices", "Several devices", devices, "One device at a time: <code>ofa search run={run} devices=[…]</code>"
+        ),
         Section("costs", "Costs", costs, "No trained supernet yet: <code>ofa train run={run}</code>"),
         Section("accuracy", "Test accuracy", tests, "Not evaluated yet: <code>ofa evaluate run={run}</code>"),
-        Section("predictor", "Accuracy predictor", predictor, "No predictor yet: <code>ofa search run={run}</code>"),
+        Section("predictor", "Accuracy predictor", predictor, "No predictor yet: <code>ofa predictor run={run}</code>"),
+        Section(
+            "verification",
+            "Predictions checked",
+            verification,
+            "Nothing predicted and checked: <code>ofa search run={run} score=predicted verify=true</code>",
+        ),
         Section("latency", "Latency model", latency, "No device measured yet: <code>ofa measure run={run}</code>"),
         Section("files", "Exported files", files, "Nothing exported yet: <code>ofa export run={run} arch=…</code>"),
         Section("data", "Data", data, "No description of the data yet: it is written when training ends"),
         Section("configuration", "Configuration", configuration, "This run has no config.yaml"),
     ]
-
-
-def table(columns: tuple[str, ...], rows: list[tuple[str, ...]], numbers_from: int = 1) -> str:
-    """A table that scrolls sideways when it is too wide; cells are HTML, columns from `numbers_from` align right."""
-
-    def cells(tag: str, values: tuple[str, ...]) -> str:
-        return "".join(
-            f'<{tag} class="number">{value}</{tag}>' if index >= numbers_from else f"<{tag}>{value}</{tag}>"
-            for index, value in enumerate(values)
-        )
-
-    head = cells("th", tuple(safe(column) for column in columns))
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def facts(pairs: list[tuple[str, str]]) -> str:
-    """Short named values in a row; values are plain text."""
-    items = "".join(f"<div><dt>{safe(name)}</dt><dd>{safe(value)}</dd></div>" for name, value in pairs if value)
-    return f'<dl class="facts">{items}</dl>'
 
 
 def cards(contents: RunContents) -> str:

@@ -14,6 +14,7 @@ from .predictor import AccuracyPredictor, PredictorQuality
 from .result import SearchMember, SearchResult
 from .sampling import initial_codes
 from .strategy import search_measured, search_predicted
+from .verification import Verification, verify
 
 __all__ = [
     "AccuracyPredictor",
@@ -28,6 +29,7 @@ __all__ = [
     "PredictorQuality",
     "SearchMember",
     "SearchResult",
+    "Verification",
     "collect_labels",
     "crossover_codes",
     "enumerate_codes",
@@ -44,4 +46,5 @@ __all__ = [
     "search_predicted",
     "spread_codes",
     "uniform_family_codes",
+    "verify",
 ]

@@ -1,11 +1,14 @@
 """What a search hands back: members, the front, the chosen network, and their JSON form."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..space import Arch, SearchSpace
 from ..space.arch import whole
 from .predictor import PredictorQuality
+
+if TYPE_CHECKING:
+    from .verification import Verification
 
 
 @dataclass(frozen=True)
@@ -13,7 +16,7 @@ class SearchMember:
     """One network with its accuracy (0..1), the accuracy's standard error, and its costs by name.
 
     `measured` tells whether `top1` was evaluated or predicted; `predicted_top1` was made without this network's own
-    label, None where there was no predictor.
+    label, None where there was no predictor; `predicted_error` is its error bar where it is known.
     """
 
     arch: Arch
@@ -22,6 +25,7 @@ class SearchMember:
     costs: dict[str, float]
     measured: bool
     predicted_top1: float | None = None
+    predicted_error: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the member as a record of `search/<name>.json`."""
@@ -31,6 +35,7 @@ class SearchMember:
             "top1": self.top1,
             "top1_error": self.top1_error,
             "predicted_top1": self.predicted_top1,
+            "predicted_error": self.predicted_error,
             **{name: whole(cost) for name, cost in self.costs.items()},
             "measured": self.measured,
         }
@@ -40,8 +45,8 @@ class SearchMember:
 class SearchResult:
     """What a search found: the chosen network, the front over (top1, `front_cost`), and all networks looked at.
 
-    `score` is "measured" or "predicted". `front` is sorted by cost; `chosen` is the most accurate network within the
-    limits, None when no network within them was evaluated.
+    `score` is "measured", "predicted", or "verified" when what was predicted has been measured. `front` is sorted by
+    cost; `chosen` is the most accurate network within the limits, None when no network within them was evaluated.
     """
 
     space: SearchSpace = field(repr=False)
@@ -54,6 +59,7 @@ class SearchResult:
     quality: PredictorQuality | None
     seconds: float
     seed: int
+    verification: "Verification | None" = None
 
     def to_dict(self, name: str, device: str | None = None) -> dict[str, Any]:
         """Describe the result as the content of `search/<name>.json`."""
@@ -68,6 +74,7 @@ class SearchResult:
             "front": [member.to_dict() for member in self.front],
             "evaluated": [member.to_dict() for member in self.evaluated],
             "quality": self.quality.to_dict() if self.quality else None,
+            "verification": self.verification.to_dict() if self.verification else None,
             "seconds": self.seconds,
             "seed": self.seed,
         }
