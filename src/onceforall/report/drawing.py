@@ -1,6 +1,7 @@
 """A network as stages and blocks, drawn as inline SVG that follows the page's colours."""
 
-from ..space import Arch, SearchSpace
+from ..cost.structure import stage_sides
+from ..space import Arch, BottleneckLayout, KdwLayout, Layout, SearchSpace
 from .words import safe
 
 _LABEL = 150  # pixels left for the stage's name
@@ -24,14 +25,13 @@ def draw_arch(space: SearchSpace, arch: Arch) -> str:
         f'<svg class="arch" viewBox="0 0 {width} {height}" role="img" aria-label="{safe(arch)}">',
         f'<text class="stage-name" x="0" y="14">input {arch.resolution} × {arch.resolution}</text>',
     ]
-    side = -(-arch.resolution // space.layout.stem_stride)
-    for index, (choices, blocks, stage) in enumerate(zip(space.stages, arch.stages, space.layout.stages, strict=True)):
-        side = -(-side // stage.stride)
+    for index, (choices, blocks) in enumerate(zip(space.stages, arch.stages, strict=True)):
+        channels, side = _output(space.layout, arch, index)
         y = _TOP + index * _ROW
         widest = choices.expand_ratios[-1]
         parts.append(
             f'<text class="stage-name" x="0" y="{y + 11}">stage {index + 1}</text>'
-            f'<text class="stage-size" x="0" y="{y + 23}">{stage.width} ch, {side} × {side}</text>'
+            f'<text class="stage-size" x="0" y="{y + 23}">{channels} ch, {side} × {side}</text>'
         )
         for slot in range(choices.depths[-1]):
             x = _LABEL + slot * (_CELL + _GAP)
@@ -49,6 +49,17 @@ def draw_arch(space: SearchSpace, arch: Arch) -> str:
                 f"{block.kernel_size}×{block.kernel_size} · {block.expand_ratio:g}</text>"
             )
     return "".join([*parts, "</svg>"])
+
+
+def _output(layout: Layout, arch: Arch, stage: int) -> tuple[int, int]:
+    """Channels and side in pixels of what a stage writes."""
+    sides = stage_sides(layout, arch.resolution)
+    if isinstance(layout, BottleneckLayout):
+        channels = layout.width(stage + (stage > 0), arch.width_mults[stage + (stage > 0)])
+        return channels, sides[stage + (stage > 0)]  # the first stage stands inside the stem, before its pooling
+    if isinstance(layout, KdwLayout):
+        return layout.width_after(len(arch.stages[stage]), arch.stages[stage][0].expand_ratio), sides[stage + 1]
+    return layout.stages[stage].width, sides[stage + 1]
 
 
 def kernel_legend(space: SearchSpace) -> str:
