@@ -11,10 +11,12 @@ import torch
 
 from onceforall import cli
 from onceforall.interop.mmrazor import arch_to_yaml, subnet_tensors, to_mmrazor
+from onceforall.interop.nnablanas import save_h5
 from onceforall.interop.official import arch_from_dict, to_official
 from onceforall.space import Arch, create_space
 from onceforall.supernets import Supernet, create_supernet
 
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 QUICK = ["data.workers=0", "batch_size=4", "device=cpu"]
 
 
@@ -44,7 +46,9 @@ def files(tmp_path_factory, supernet) -> Path:
     torch.save({"state_dict": to_mmrazor(official)}, folder / "razor.pth")
     torch.save({"state_dict": static}, folder / "static.pth")
     torch.save({"state_dict": to_mmrazor(static)}, folder / "razor_static.pth")
-    supernet.save(folder / "ours", {"classes": ["apple", "banana", "cherry"]})
+    supernet.save(folder / "ours", {"classes": ["apple", "banana", "cherry"], **IMAGENET})
+    supernet.save(folder / "fruit", {"classes": ["apple", "banana", "quince"]})
+    save_h5(supernet, folder / "nnabla.h5")
     return folder
 
 
@@ -82,10 +86,21 @@ def test_the_published_sub_networks_on_real_images(name, shared, tmp_path, capsy
 def test_every_kind_of_checkpoint_is_the_same_network(files, photos, tmp_path):
     common = [f"arch={files}/arch.json", "data=imagenet", f"data.root={photos}", "calibration_images=6"]
     results = {}
-    for name in ("official.pth", "razor.pth", "static.pth", "razor_static.pth", "ours", "ours.safetensors"):
+    for name in (
+        "official.pth",
+        "razor.pth",
+        "static.pth",
+        "razor_static.pth",
+        "ours",
+        "ours.safetensors",
+        "nnabla.h5",
+    ):
         evaluate(*common, f"checkpoint={files / name}", f"out={tmp_path}/result.json")
         results[name] = (tmp_path / "result.json").read_text()
     assert len(set(results.values())) == 1
+    plain = [*common[:1], *common[2:], "data.test_transform=official", f"checkpoint={files}/ours"]
+    evaluate(*plain, f"out={tmp_path}/result.json")
+    assert (tmp_path / "result.json").read_text() in results.values()  # our own file knows how images are normalised
     evaluate(*common, "checkpoint=none", f"out={tmp_path}/result.json")
     assert (tmp_path / "result.json").read_text() not in results.values()
 
@@ -168,6 +183,9 @@ def test_the_configuration_is_shown(capsys):
         (["checkpoint={files}/short.pth"], "short.pth is not a whole torch file"),
         (["checkpoint={files}/razor_static.pth", "arch=largest"], "the checkpoint has 16 blocks"),
         (["checkpoint={files}/razor_static.pth", "arch={files}/other.json"], "not a checkpoint of the sub-network r64"),
+        (["checkpoint={files}/fruit"], "tells other classes apart"),
+        (["checkpoint={files}/ours", "data.in_chans=1"], "is for 3 channels"),
+        (["checkpoint={files}/razor_static.pth", "arch={files}/arch.json,smallest"], "it cannot be evaluated as 2"),
         (["space=mbv3_w1.2"], "not a checkpoint of mbv3_w1.2"),
         (["space=mbv4"], "no space named 'mbv4'"),
         (["data.root={files}/nowhere"], "nowhere does not exist"),

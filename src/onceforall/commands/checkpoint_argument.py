@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
+from ..errors import ConfigError, FileFormatError
 from ..space import Arch
-from .arch_argument import parse_archs, split_archs
+from .arch_argument import all_archs, parse_archs, split_archs
 
 if TYPE_CHECKING:
     from ..data import DataSource
@@ -23,43 +23,56 @@ MEANING = (
 def load_subject(config: "EvaluateConfig", source: "DataSource") -> tuple["Supernet", list[Arch], str]:
     """The supernet that holds the weights, the architectures to evaluate, and what the weights are in words.
 
+    Images for weights of ours are normalised as those that they were trained on, unless data.mean or data.std says how.
+
     Raises:
         ConfigError: weights for other classes or channels than the images have, or an impossible combination.
         FileFormatError: a file that is damaged, or does not fit the space or the architecture.
     """
-    from ..supernets import create_supernet, load_supernet
-
     path = Path(str(config.checkpoint))
     if path.suffix in (".safetensors", ".json") or path.with_name(path.name + ".safetensors").is_file():
-        supernet = load_supernet(path)
-        _same_classes(path, supernet.space.layout.num_classes, source)
-        if supernet.space.layout.in_chans != source.in_chans:
-            raise ConfigError(f"{path} is for {supernet.space.layout.in_chans} channels; set data.in_chans to that")
+        supernet = _ours(config, path, source)
         return supernet, _archs(config, supernet), f"weights of {path}"
-    tensors = None
-    if config.checkpoint != "none" and path.suffix not in (".h5", ".hdf5"):
-        from ..interop.mmrazor import read_checkpoint
 
-        tensors = read_checkpoint(path)
-        if (classifier := tensors.get("classifier.linear.weight")) is not None:
-            _same_classes(path, len(classifier), source)
+    from ..supernets import create_supernet
+
     supernet = create_supernet(config.space, source.num_classes, source.in_chans).eval()
     archs = _archs(config, supernet)
     if config.checkpoint == "none":
         supernet.reset_parameters(config.seed)
         return supernet, archs, f"random weights of seed {config.seed}"
-    if tensors is None:
+    if path.suffix in (".h5", ".hdf5"):
         from ..interop.nnablanas import load_h5
 
         load_h5(supernet, path)
         return supernet, archs, f"weights of {path}"
-    return supernet, archs, _load_torch(supernet, tensors, archs, path)
+    return supernet, archs, _load_torch(supernet, path, archs, source)
 
 
-def _load_torch(supernet: "Supernet", tensors: dict, archs: Sequence[Arch], path: Path) -> str:
-    from ..errors import FileFormatError
-    from ..interop.mmrazor import load_checkpoint
+def _ours(config: "EvaluateConfig", path: Path, source: "DataSource") -> "Supernet":
+    from ..supernets import load_supernet
+    from ..supernets.zoo import read_supernet_description
 
+    supernet, description = load_supernet(path), read_supernet_description(path)
+    _same_classes(path, supernet.space.layout.num_classes, source)
+    if description.get("classes", source.classes) != source.classes:
+        raise ConfigError(
+            f"{path} tells other classes apart than {source.name} has; set data.root to images of its own"
+        )
+    if supernet.space.layout.in_chans != source.in_chans:
+        raise ConfigError(f"{path} is for {supernet.space.layout.in_chans} channels; set data.in_chans to that")
+    if config.data.mean is None and config.data.std is None and {"mean", "std"} <= set(description):
+        source.mean, source.std = tuple(description["mean"]), tuple(description["std"])
+    return supernet
+
+
+def _load_torch(supernet: "Supernet", path: Path, archs: Sequence[Arch], source: "DataSource") -> str:
+    from ..interop.mmrazor import load_checkpoint, read_checkpoint
+
+    tensors = read_checkpoint(path)
+    for name in ("classifier.linear.weight", "classifier.linear.linear.weight"):
+        if name in tensors:
+            _same_classes(path, len(tensors[name]), source)
     try:
         kind = load_checkpoint(supernet, tensors, archs[0])
     except FileFormatError as error:
@@ -73,8 +86,6 @@ def _load_torch(supernet: "Supernet", tensors: dict, archs: Sequence[Arch], path
 
 def _archs(config: "EvaluateConfig", supernet: "Supernet") -> list[Arch]:
     """What `arch=` names, at `resolution`; the space of the supernet is widened to their sizes."""
-    from .arch_argument import all_archs
-
     space = supernet.space
     if config.all:
         space = replace(space, resolutions=(config.resolution or space.resolutions[-1],))
