@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from .errors import ConfigError, OnceForAllError
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OnceForAllError as error:
         if os.environ.get("OFA_TRACEBACK") == "1":
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        if (process := _other_process()) is not None:
+            time.sleep(_PATIENCE_S)  # the main process mostly meets the same error, says it, and this one is ended
+        where = "" if process is None else f" (process {process})"
+        print(f"error{where}: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_ERROR
     except KeyboardInterrupt:
         if os.environ.get("OFA_TRACEBACK") == "1":
@@ -137,13 +142,21 @@ def _main(words: list[str]) -> int:
     if {"-h", "--help"} & set(options):
         print(_help(command))
         return 0
+    if command.name == "train":
+        from .interop.nnablanas.command_line import in_our_words
+
+        options = in_our_words(options)
     options, print_only = _take_cfg_flag(options)
 
     from .configuration import compose, given_keys, to_yaml
 
-    config = compose(command.name, _load(command.config), options)
+    if command.name == "train":
+        config = _load("commands.experiment_file:compose_train")(options)
+    else:
+        config = compose(command.name, _load(command.config), options)
     if print_only:
-        print(to_yaml(config), end="")
+        if _other_process() is None:
+            print(to_yaml(config), end="")
         return 0
     if command.name == "train":
         # To continue a run, what was typed must be told from what is default.
@@ -151,6 +164,13 @@ def _main(words: list[str]) -> int:
     else:
         _load(command.function)(config)
     return 0
+
+
+def _other_process() -> str | None:
+    """The number of this process in a run of several, unless it is the first."""
+    from .commands.screen import is_main_process, rank
+
+    return None if is_main_process() else rank()
 
 
 def _load(place: str) -> Any:
@@ -192,17 +212,24 @@ def _overview() -> str:
 
 
 def _help(command: Command) -> str:
-    from .configuration import groups_of
-    from .settings import keys_of
+    from textwrap import wrap
+
+    from .configuration import compose, groups_of
+    from .settings import flatten, keys_of
 
     lines = [f"ofa {command.name}: {command.summary}", "", f"usage: ofa {command.name} {command.example}"]
     groups = groups_of(command.name)
     if groups:
         lines += ["", "presets (each sets many keys at once):"]
-        lines += [f"  {name}={'|'.join(options)}" for name, options in groups.items()]
+        for name, options in groups.items():
+            lines += wrap(f"{name}={' '.join(options)}", 116, initial_indent="  ", subsequent_indent="    ")
     keys = keys_of(_load(command.config))
+    keys += [inner for key in keys if key.entries for inner in keys_of(key.entries, f"{key.name}.NAME.")]
+    defaults = {key.name: key.default for key in keys}
+    if groups:
+        defaults |= flatten(compose(command.name, _load(command.config), []))
     lines += ["", "keys:"]
-    left = [f"{key.name}={_shown(key.default)}" for key in keys]
+    left = [f"{key.name}={_shown(defaults[key.name])}" for key in keys]
     width = min(44, max((len(text) for text in left), default=0))
     lines += [f"  {text:<{width}}  {key.type_name}: {key.help}" for text, key in zip(left, keys, strict=True)]
     return "\n".join(lines)

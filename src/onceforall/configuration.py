@@ -4,14 +4,14 @@ import contextlib
 import dataclasses
 import re
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ConfigError, FileFormatError
-from .settings import in_words, keys_of, members, nearest
+from .settings import in_words, keys_around, keys_of, members, nearest
 
 CONF_MODULE = "onceforall.conf"
 Config = TypeVar("Config")
@@ -94,6 +94,25 @@ def from_yaml(config_class: type[Config], path: str | Path) -> Config:
         return _to_dataclass(OmegaConf.merge(OmegaConf.structured(config_class), loaded), config_class)
 
 
+def from_values(
+    config_class: type[Config], values: Mapping[str, Any], overrides: Sequence[str] = (), where: str = ""
+) -> Config:
+    """A config of nested values, then `overrides` (`key=value`); what neither sets keeps its default.
+
+    Raises:
+        ConfigError: an unknown key or a value of a wrong type; begins with `where`.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    words = [_checked_override(word, config_class, {}) for word in overrides]
+    with _one_line_errors(config_class, where):
+        merged = OmegaConf.merge(OmegaConf.structured(config_class), values)
+        for parsed in OverridesParser.create().parse_overrides(words):
+            OmegaConf.update(merged, parsed.key_or_group, parsed.value(), merge=True)
+        return _to_dataclass(merged, config_class)
+
+
 def given_keys(overrides: Sequence[str]) -> set[str]:
     """The dotted names that a list of `key=value` words sets."""
     return {word.lstrip("+~").partition("=")[0] for word in overrides}
@@ -101,9 +120,9 @@ def given_keys(overrides: Sequence[str]) -> set[str]:
 
 def _checked_override(word: str, config_class: type, groups: dict[str, list[str]]) -> str:
     """Check one `key=value` word and quote text values, so that paths and JSON need no knowledge of Hydra's grammar."""
-    keys = {key.name: key for key in keys_of(config_class)}
-    names = [*groups, *keys]
     name, equals, value = word.partition("=")
+    keys = {key.name: key for key in keys_around(config_class, name.lstrip("+~"))}
+    names = [*groups, *keys]
     if word.startswith("-"):
         plain = word.lstrip("-").replace("-", "_")
         raise ConfigError(
@@ -116,7 +135,12 @@ def _checked_override(word: str, config_class: type, groups: dict[str, list[str]
         if value not in groups[name]:
             raise ConfigError(f"{name}={value}: no such option; {nearest(value, groups[name])}")
         return word
-    inside_mapping = any(name.startswith(key + ".") and keys[key].type_name == "mapping" for key in keys)
+    inside_mapping = any(
+        name.startswith(key + ".")
+        and keys[key].type_name == "mapping"
+        and not (keys[key].entries and "." in name[len(key) + 1 :])
+        for key in keys
+    )
     if name not in keys and not inside_mapping:
         raise ConfigError(f"{name}: unknown key; {nearest(name, names)}")
     if name in keys and keys[name].is_text and value != "null":
@@ -154,7 +178,7 @@ def _one_line_errors(config_class: type, where: str = "") -> Iterator[None]:
         yield
     except OmegaConfBaseException as error:
         name = (error.full_key or "").partition("[")[0]
-        keys = {key.name: key for key in keys_of(config_class)}
+        keys = {key.name: key for key in keys_around(config_class, name)}
         if name in keys:
             value = getattr(error, "value", None)
             shown = "null" if value is None else repr(value)

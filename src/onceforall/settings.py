@@ -17,13 +17,17 @@ def setting(default: Any, help: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """One settable key of a config: its dotted name, its type in words, its default and its meaning with units."""
+    """One settable key of a config: its dotted name, its type in words, its default and its meaning with units.
+
+    `entries` is the dataclass of the values of a mapping, where they are one.
+    """
 
     name: str
     type_name: str
     default: Any
     help: str
     is_text: bool
+    entries: type | None = None
 
 
 def keys_of(config_class: type, prefix: str = "") -> list[Key]:
@@ -40,7 +44,18 @@ def keys_of(config_class: type, prefix: str = "") -> list[Key]:
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         is_text = str in members(hint) and not {int, float, bool} & set(members(hint))
-        found.append(Key(name, type_name(hint), default, field.metadata.get("help", ""), is_text))
+        entries = _dataclass_in(typing.get_args(hint)[1]) if typing.get_origin(hint) is dict else None
+        found.append(Key(name, type_name(hint), default, field.metadata.get("help", ""), is_text, entries))
+    return found
+
+
+def keys_around(config_class: type, name: str) -> list[Key]:
+    """Every leaf key, with those of the entry that `name` lies in, where that is inside a mapping of dataclasses."""
+    found = keys_of(config_class)
+    for key in found:
+        entry, dot, _ = name.removeprefix(f"{key.name}.").partition(".")
+        if key.entries is not None and dot and name.startswith(f"{key.name}."):
+            return found + keys_of(key.entries, f"{key.name}.{entry}.")
     return found
 
 
@@ -92,7 +107,7 @@ def type_name(hint: Any) -> str:
         return f"list of {type_name(typing.get_args(hint)[0])}"
     if typing.get_origin(hint) is dict:
         return "mapping"
-    return "text" if hint is str else getattr(hint, "__name__", str(hint))
+    return {str: "text", Any: "value"}.get(hint) or getattr(hint, "__name__", str(hint))
 
 
 def in_words(type_name: str) -> str:

@@ -14,8 +14,13 @@ WIDTH_WITHOUT_TERMINAL = 140  # logs and pipes have no width of their own; 80 wo
 
 def is_main_process() -> bool:
     """Whether this process may print and write: rank 0 of torchrun, mpirun or srun, or a process on its own."""
-    ranks = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
-    return next((os.environ[name] for name in ranks if os.environ.get(name)), "0") == "0"
+    return rank() == "0"
+
+
+def rank() -> str:
+    """The number of this process among those that torchrun, mpirun or srun started; 0 on its own."""
+    names = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+    return next((os.environ[name] for name in names if os.environ.get(name)), "0")
 
 
 def console() -> "Console":

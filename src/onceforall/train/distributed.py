@@ -9,6 +9,7 @@ each applies the same averaged gradients to the same weights.
 """
 
 import os
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -146,11 +147,32 @@ def init_distributed(device: str = "auto", environment: Mapping[str, str] | None
     # later (optimisers do), the group would outlive `close` and abort the process while Python shuts down.
     import torch.distributed.nn  # noqa: F401
 
-    address = f"tcp://{variables.get('MASTER_ADDR', '127.0.0.1')}:{variables.get('MASTER_PORT', '29500')}"
+    port = variables.get("MASTER_PORT") or str(_port_of(variables))
+    address = f"tcp://{variables.get('MASTER_ADDR', '127.0.0.1')}:{port}"
     backend = "nccl" if resolve_device(device, world).type == "cuda" else "gloo"
     method = "env://" if "TORCHELASTIC_RUN_ID" in variables else address  # torchrun already holds the store open
-    dist.init_process_group(backend, init_method=method, rank=world.rank, world_size=world.size)
+    try:
+        dist.init_process_group(backend, init_method=method, rank=world.rank, world_size=world.size)
+    except dist.DistNetworkError as error:
+        raise ConfigError(
+            f"process {world.rank} cannot meet the others on {address} ({str(error).splitlines()[0]}); "
+            "set MASTER_PORT to a free port"
+        ) from error
     return world
+
+
+def _port_of(variables: Mapping[str, str]) -> int:
+    """Where the processes of one job meet: a number that they share, and hardly with another job on this machine."""
+    if "MASTER_ADDR" in variables:
+        return 29500
+    names = ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "PMI_JOBID", "SLURM_JOB_ID", "SLURM_STEP_ID")
+    job = [variables[name] for name in names if variables.get(name)]
+    return 20_000 + zlib.crc32(" ".join(job or [str(os.getppid())]).encode()) % 10_000
+
+
+def announced_processes(environment: Mapping[str, str] | None = None) -> int:
+    """How many processes a launcher started for this run."""
+    return _world_of(os.environ if environment is None else environment)[0].size
 
 
 def _world_of(variables: Mapping[str, str]) -> tuple[World, bool]:

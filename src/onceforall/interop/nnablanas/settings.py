@@ -29,7 +29,6 @@ def train_settings(experiment: Experiment, processes: int = 1) -> dict[str, Any]
         raise ConfigError(
             f"{experiment.name}: there is no network {experiment.family} here; there are ofa_mbv3 and ofa_resnet50"
         )
-    _check_unsupported(experiment)
     alone = experiment.algorithm == TRAINER
     network, hparams = experiment.network, experiment.hparams
     each = 1 if experiment.batch_is_global else processes
@@ -39,6 +38,7 @@ def train_settings(experiment: Experiment, processes: int = 1) -> dict[str, Any]
         raise ConfigError(
             f"{experiment.name}: {SEARCHER} trains a supernet, but the file names the genotype of one network"
         )
+    _check_unsupported(experiment)
     space = _mobile_space(network) if experiment.family == "ofa_mbv3" else {"name": "resnet50"}
     family = create_space(space["name"])
     task = str(hparams.get("task", "train_subnet"))

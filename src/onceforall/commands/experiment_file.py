@@ -1,0 +1,66 @@
+"""`ofa train` with a file of settings: an experiment of NNablaNAS, or a config.yaml of ours."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..configuration import compose, from_values, from_yaml
+from ..errors import ConfigError
+from ..train.config import TrainConfig
+
+_SUFFIXES = (".json", ".yaml", ".yml")
+
+
+def compose_train(words: Sequence[str]) -> TrainConfig:
+    """The settings of `ofa train`; `experiment=` may name a file, too.
+
+    Args:
+        words: `key=value`; `file=FILE`, `algorithm=NAME` and `search=true` stand for NNablaNAS's flags.
+
+    Raises:
+        ConfigError, FileFormatError: a word that is no setting, or a file that is no experiment.
+    """
+    given = {key: value for key, _, value in (word.partition("=") for word in words)}
+    file = given.get("file")
+    if file is None and given.get("experiment", "").endswith(_SUFFIXES):
+        file = given["experiment"]
+    if file is None:
+        if flags := {"algorithm", "search"} & set(given):
+            raise ConfigError(f"{flags.pop()} goes with an experiment file; a preset says itself what it trains")
+        return compose("train", TrainConfig, words)
+    rest = [word for word in words if word.partition("=")[0] not in ("file", "experiment", "algorithm", "search")]
+    return from_values(TrainConfig, settings_of(file, given.get("algorithm"), "search" in given), rest, f"{file}: ")
+
+
+def settings_of(file: str, algorithm: str | None = None, search: bool = False, processes: int | None = None) -> dict:
+    """The nested settings a file stands for.
+
+    Args:
+        algorithm: OFASearcher or OFATrainer, where the file leaves it open.
+        search: a supernet is trained.
+        processes: of the run; None: as many as a launcher started.
+    """
+    from ..interop.nnablanas import load_experiment, train_settings
+    from ..interop.nnablanas.experiments import SEARCHER
+
+    if _is_ours(Path(file)):
+        return dataclasses.asdict(from_yaml(TrainConfig, file))
+    experiment = load_experiment(file)
+    if search and algorithm not in (None, SEARCHER):
+        raise ConfigError(f"--search is for {SEARCHER}; leave it out for {algorithm}")
+    if search or algorithm:
+        experiment = dataclasses.replace(experiment, algorithm=algorithm or SEARCHER)
+    if processes is None:
+        from ..train.distributed import announced_processes
+
+        processes = announced_processes()
+    return train_settings(experiment, processes)
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a file is a config.yaml of a run: it has sections that NNablaNAS's files do not have."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return {"space:", "recipe:"} <= set(lines)
