@@ -80,6 +80,10 @@ def test_for_testing_alone_no_training_part_is_needed(tmp_path, write_photos):
     write_photos(tmp_path, parts=("val",))
     raw = read_folder(tmp_path, require_train=False)
     assert (list(raw.parts), raw.classes) == (["validation"], ["apple", "banana", "cherry"])
+    write_photos(tmp_path / "other", parts=("train",))
+    with pytest.raises(DataError, match=r"has no val or test folder; add .*val, or set data.root to .*train itself"):
+        read_folder(tmp_path / "other", require_train=False)
+    assert list(read_folder(tmp_path / "other" / "train", require_train=False).parts) == ["train"]
 
 
 def test_images_that_lie_flat_in_val_stop_and_unlabelled_test_images_beside_val_are_left_alone(tmp_path, write_photos):

@@ -16,7 +16,7 @@ _IMAGE_ENDINGS += (".pbm", ".pnm", ".avif", ".jp2", ".tga")
 def read_folder(root: Path, require_train: bool = True) -> RawSource:
     """List an image folder; the class names are the names of the training folders, sorted.
 
-    Without `require_train`, other parts may stand alone and give the class names.
+    Without `require_train`, other parts may stand alone and give the class names, but a folder called train may not.
 
     Raises:
         DataError: no folder, no class folders, a class without images, a test class without training images.
@@ -27,6 +27,10 @@ def read_folder(root: Path, require_train: bool = True) -> RawSource:
         parts = {"train": root}
     if "train" not in parts and require_train:
         raise DataError(f"{root} has {', '.join(f.name for f in folders)} but no train folder; add {root}/train")
+    if not require_train and parts.keys() == {"train"} and parts["train"] != root:
+        raise DataError(
+            f"{root} has no val or test folder; add {root}/val, or set data.root to {parts['train']} itself"
+        )
     if "validation" in parts and "test" in parts and not _subfolders(parts["test"]):
         del parts["test"]  # as ImageNet comes: its test images have no labels
     for folder in parts.values():
