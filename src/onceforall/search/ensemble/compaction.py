@@ -10,8 +10,8 @@ y < c (equal votes go to the lowest class). So an image is a list of rivals, eac
 * a row that lies above another one for all n, and does not lose a tie that the other wins, is decided by it: the sum
   of the other is not larger, so where the other is won this one is too. It is dropped.
 
-Each of these compares numbers of one network with each other, n by n. Hence it holds for all weights and sets alike, and
-for all temperatures, which keep the order of a network's probabilities.
+Each of these compares numbers of one network with each other, n by n. Hence it holds for all weights and sets alike,
+and for all temperatures, which keep the order of a network's probabilities.
 """
 
 from collections.abc import Iterable

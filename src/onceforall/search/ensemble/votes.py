@@ -91,7 +91,7 @@ class VoteTable:
     def _correct(self, weights: NDArray[np.float64]) -> Integers:
         weights = weights / weights.max(axis=1, keepdims=True)
         narrow = weights.astype(np.float32)
-        # Rounding of a float32 sum of s products is at most s 2^-24 of the sum of their magnitudes, each at most w 2^24.
+        # A float32 sum of s products errs by at most s 2^-24 of the sum of their magnitudes, each at most w 2^24.
         doubt = (1.01 * ((weights > 0).sum(axis=1) + 2) * weights.sum(axis=1) + 1).astype(np.float32)[:, None]
         right = np.ones((len(weights), self.open_images), dtype=bool)
         for start, stop, image in self._tiles:
