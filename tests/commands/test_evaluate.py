@@ -136,9 +136,10 @@ def test_images_without_a_training_part(files, photos, tmp_path, capsys):
 
 def test_images_without_a_test_part_are_evaluated_all(files, photos, capsys):
     evaluate(f"arch={files}/arch.json", f"checkpoint={files}/razor.pth", f"data.root={photos / 'train'}",
-             "calibration_images=6")  # fmt: skip
+             "calibration_images=20")  # fmt: skip
     printed = capsys.readouterr().out
     assert "15 images of train" in printed
+    assert "calibrated on 15 training images" in printed
     assert "without a test part these are the training images" in printed
 
 

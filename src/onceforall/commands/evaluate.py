@@ -211,7 +211,8 @@ def _print(config: EvaluateConfig, subject: Subject, results: list[dict[str, Any
     images = f"{results[0]['images']:,} images of {source.name}"
     out.print(table(f"{subject.title}: {config.part}, {images}", (*columns, *costs), rows))
     if config.calibration_images:
-        calibrated = f"batch norm calibrated on {config.calibration_images:,} training images"
+        used = min(config.calibration_images, len(source.train))
+        calibrated = f"batch norm calibrated on {used:,} training images"
     else:
         calibrated = "batch norm as the weights have it"
     if config.finetune_epochs is not None:
