@@ -1,10 +1,11 @@
 """docs/migrating.md: everything in a right column is run, section by section, in a folder with files like the user's.
 
 A section of the document is `## Title`; its files are made by `make(folder, shared)` in
-`tests/migrating/<title, lower case, letters and digits only>.py`. In the right column of its tables every `code span` is
-run, from top to bottom: `ofa ...` (also behind `mpirun` or `torchrun`) as a command, anything else as Python in one
-namespace per section, after the section's python blocks. `<!-- test: BEGINNING = OVERRIDES -->` appends OVERRIDES to
-every command of the section that begins with `ofa BEGINNING`, so that it does less work.
+`tests/migrating/<title, lower case, letters and digits only>.py`. In the right column of its tables every `code span`
+is run, from top to bottom: `ofa ...` (also behind `mpirun` or `torchrun`) as a command, anything else as Python in one
+namespace per section, after the section's python blocks. `<!-- test: BEGINNING = OVERRIDES -->` adds OVERRIDES to every
+command of the section that begins with `ofa BEGINNING`, or puts them in place of its own, so that it does less work;
+the folder `photos` has a few images of three classes for it.
 """
 
 import importlib.util
@@ -53,7 +54,7 @@ def places(tmp_path_factory) -> dict[str, Place]:
 
 
 @pytest.fixture
-def place(title: str, places: dict[str, Place], shared: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(title: str, places: dict[str, Place], shared: Path, write_photos, monkeypatch: pytest.MonkeyPatch) -> Place:
     """The folder of a section with the user's files in it; its first use makes them and runs the python blocks."""
     chosen = places[title]
     monkeypatch.chdir(chosen.folder)
@@ -65,6 +66,7 @@ def place(title: str, places: dict[str, Place], shared: Path, monkeypatch: pytes
         files = importlib.util.module_from_spec(specification)
         specification.loader.exec_module(files)
         files.make(chosen.folder, shared)
+        write_photos(chosen.folder / "photos", size=(48, 40), parts=("train", "val"))
         chosen.names["__name__"] = file.stem
         for block in re.findall(r"^```python\n(.*?)^```", SECTIONS[title], re.MULTILINE | re.DOTALL):
             exec(block, chosen.names)
@@ -86,8 +88,9 @@ def run_command(title: str, words: list[str]) -> None:
         pytest.skip("needs mpirun")
     start = words.index("onceforall" if words[0] == "torchrun" else "ofa") + 1
     for beginning, overrides in re.findall(r"<!-- test: (.+?) = (.*?) -->", SECTIONS[title]):
-        if words[start : start + len(beginning.split())] == beginning.split():
-            words = [*words, *shlex.split(overrides)]
+        if " ".join(words[start:]).startswith(beginning):
+            instead = {word.partition("=")[0]: word for word in shlex.split(overrides)}
+            words = [word for word in words if word.partition("=")[0] not in instead] + list(instead.values())
     scripts = str(Path(sys.executable).parent)
     finished = subprocess.run(
         words,
@@ -100,7 +103,7 @@ def run_command(title: str, words: list[str]) -> None:
 
 
 def test_a_right_column_is_read_span_by_span():
-    table = "| you typed | you type now |\n|---|---|\n| `old(a \\| b)` | `x = 1 \\| 2`, then `ofa list` (or `` y = '`' ``) |\n"
+    table = "| typed | now |\n|---|---|\n| `old(a \\| b)` | `x = 1 \\| 2`, then `ofa list` (or `` y = '`' ``) |\n"
     assert rows(table) == ["x = 1 | 2", "ofa list", "y = '`'"]
 
 
