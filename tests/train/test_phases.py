@@ -73,9 +73,7 @@ def test_phases_of_other_batches_have_the_steps_of_their_epochs(config, digits):
 
 
 def test_a_rate_of_a_phase_is_taken_as_it_is():
-    listed = {
-        "one": PhaseConfig(epochs=10, batch_size=1, learning_rate=0.24, warmup_epochs=5, warmup_learning_rate=0.03)
-    }
+    listed = {"one": PhaseConfig(epochs=10, learning_rate=0.24, warmup_epochs=5, warmup_learning_rate=0.03)}
     recipe = create_recipe(RecipeConfig(name="phases", phases=listed), MOBILE)
     for batch in (64, 2048):
         schedule = Schedule(recipe, MOBILE, 100, 10, base_learning_rate=7, batch_size=batch, seed=0)
