@@ -37,11 +37,15 @@ def read_arch(
         InvalidArch: not in the space.
     """
     path, text = Path(source), str(source).lstrip()
-    if path.suffix in (".yaml", ".yml"):
-        arch = mmrazor.arch_from_yaml(path)
-        return _placed(arch, space or create_space("mbv3_w1.0"), resolution)
-    content = None if path.is_dir() else _json_text(text) if text[:1] in ("{", "[") else read_json(path)
+    if text[:1] in ("{", "["):
+        content = _json_text(text)
+    elif path.suffix in (".yaml", ".yml"):
+        return _placed(mmrazor.arch_from_yaml(path), space or create_space("mbv3_w1.0"), resolution)
+    else:
+        content = None if path.is_dir() else read_json(path)
     if content is None or _is_net_config(content):
+        if text[:1] == "{":
+            raise ConfigError("a net.config is read from its file or folder; give the path")
         config, resolution = official.read_net_config(path, resolution)
         space = space or official.space_from_config(config)
         if space is None:

@@ -32,7 +32,10 @@ def space_from_tensors(tensors: Mapping[str, Any]) -> SearchSpace:
     Raises:
         FileFormatError: tensors of something else.
     """
-    shapes = {re.sub(r"\.(conv|linear)(?=\.\1\.weight$)", "", str(key)): tuple(v.shape) for key, v in tensors.items()}
+    shapes = {
+        re.sub(r"\.(conv|linear)(?=\.\1\.weight$)", "", str(key)): tuple(getattr(v, "shape", ()))
+        for key, v in tensors.items()
+    }
     classifier, stem = shapes.get("classifier.linear.weight"), shapes.get("input_stem.0.conv.weight")
     if classifier and stem:
         return create_space("resnet50", classifier[0], stem[1])
