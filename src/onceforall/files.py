@@ -48,6 +48,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def tensor_pair(path: str | Path) -> tuple[Path, Path]:
+    """Tensors and their description: `path`.safetensors and `path`.json, with or without one of these suffixes."""
+    path = Path(path)
+    stem = path.with_suffix("") if path.suffix in {".safetensors", ".json"} else path
+    return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
+
+
 def _sync(path: Path) -> None:
     """Force a file's content, or a folder's list of names, onto the disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..cost import kendall_tau
 from ..errors import ConfigError, FileFormatError, RunError
-from ..files import atomic_path, read_json, write_json
+from ..files import atomic_path, read_json, tensor_pair, write_json
 from ..space import Arch, SearchSpace
 from .constraints import checked_values
 from .gaussian_process import GaussianProcess, Inputs, Matrix
@@ -169,7 +169,7 @@ class AccuracyPredictor:
         assert self._codes is not None
         assert self._labels is not None
         tensors = {"codes": self._codes, "top1": self._labels, **self._process.tensors}
-        with atomic_path(_with_ending(path, ".safetensors")) as temporary:
+        with atomic_path(tensor_pair(path)[0]) as temporary:
             # safetensors' own writer hides a full disk behind another error
             temporary.write_bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
         description = {
@@ -180,7 +180,7 @@ class AccuracyPredictor:
             "cost": self.cost_name,
             "quality": quality.to_dict(),
         }
-        write_json(_with_ending(path, ".json"), description)
+        write_json(tensor_pair(path)[1], description)
 
     @classmethod
     def load(
@@ -201,8 +201,8 @@ class AccuracyPredictor:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        description = read_json(_with_ending(path, ".json"))
-        file = _with_ending(path, ".safetensors")
+        description = read_json(tensor_pair(path)[1])
+        file = tensor_pair(path)[0]
         try:
             tensors = load_file(file)
             stored = SearchSpace.from_dict(description["space"])
@@ -224,11 +224,6 @@ class AccuracyPredictor:
         predictor._codes, predictor._labels, predictor._quality = codes, labels, quality
         predictor._process = regressor(predictor._inputs(codes), labels, tensors)
         return predictor
-
-
-def _with_ending(path: str | Path, ending: str) -> Path:
-    path = Path(path)
-    return path.with_suffix(ending) if path.suffix in (".json", ".safetensors") else path.with_name(path.name + ending)
 
 
 def _thermometer(space: SearchSpace, codes: Codes) -> Matrix:

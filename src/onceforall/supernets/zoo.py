@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import ConfigError, FileFormatError
-from ..files import atomic_path, read_json, write_json
+from ..files import atomic_path, read_json, tensor_pair, write_json
 from ..space import BottleneckLayout, KdwLayout, MobileLayout, ResidualLayout, SearchSpace, create_space, list_spaces
 from .base import Supernet
 from .bottleneck import BottleneckSupernet
@@ -57,7 +57,7 @@ def save_supernet(supernet: Supernet, path: str | Path, metadata: dict[str, Any]
     """Write weights and description; the description goes last, so it never names weights that are not there."""
     from safetensors.torch import save
 
-    weights, description = _pair(path)
+    weights, description = tensor_pair(path)
     tensors = {key: value.detach().cpu().contiguous() for key, value in supernet.state_dict().items()}
     with atomic_path(weights) as temporary:
         temporary.write_bytes(save(tensors))  # its own writer hides a full disk behind another error
@@ -77,7 +77,7 @@ def load_supernet(path: str | Path) -> Supernet:
     try:
         space = SearchSpace.from_dict(description["space"])
     except (KeyError, ConfigError) as error:
-        raise FileFormatError(f"{_pair(path)[1]} does not describe a search space ({error})") from error
+        raise FileFormatError(f"{tensor_pair(path)[1]} does not describe a search space ({error})") from error
     supernet = build_supernet(space)
     load_weights(supernet, path)
     return supernet.eval()
@@ -85,7 +85,7 @@ def load_supernet(path: str | Path) -> Supernet:
 
 def read_supernet_description(path: str | Path) -> dict[str, Any]:
     """The JSON beside the weights: format, space, and what `save` was given (classes, mean, std, ...)."""
-    file = _pair(path)[1]
+    file = tensor_pair(path)[1]
     description = read_json(file)
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise FileFormatError(f"{file} is not the description of a supernet of format {FORMAT}")
@@ -101,7 +101,7 @@ def load_weights(supernet: Supernet, path: str | Path, other_classes: bool = Fal
     Raises:
         FileFormatError: names the keys that are missing, unexpected, or of another shape.
     """
-    tensors = _read_tensors(_pair(path)[0])
+    tensors = _read_tensors(tensor_pair(path)[0])
     own = supernet.state_dict()
     if other_classes:
         tensors = {k: v for k, v in tensors.items() if "classifier" not in k or k not in own or own[k].shape == v.shape}
@@ -130,9 +130,3 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
         raise FileFormatError(f"{file} does not exist") from error
     except (SafetensorError, OSError) as error:
         raise FileFormatError(f"{file} is not a whole safetensors file ({error})") from error
-
-
-def _pair(path: str | Path) -> tuple[Path, Path]:
-    path = Path(path)
-    stem = path.with_suffix("") if path.suffix in {".safetensors", ".json"} else path
-    return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")

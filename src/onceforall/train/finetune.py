@@ -11,7 +11,7 @@ from torch import nn
 from ..data import DataSource, eval_batches, steps_per_epoch, train_batches
 from ..elastic import calibrate
 from ..errors import ConfigError, FileFormatError, RunError
-from ..files import atomic_path, read_json, write_json
+from ..files import atomic_path, read_json, tensor_pair, write_json
 from ..space import Arch, SearchSpace
 from ..supernets import Supernet, build_supernet
 from .config import FinetuneConfig
@@ -129,7 +129,7 @@ def save_finetuned(
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    weights, description = _pair(path)
+    weights, description = tensor_pair(path)
     with atomic_path(weights) as temporary:
         temporary.write_bytes(save(tensors))
     write_json(description, {"format": FORMAT, "space": space.to_dict(), "arch": arch.to_dict(), **metadata})
@@ -144,7 +144,7 @@ def load_finetuned(path: str | Path) -> tuple[nn.Module, Arch, dict[str, Any]]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    weights, description_file = _pair(path)
+    weights, description_file = tensor_pair(path)
     description = read_json(description_file)
     try:
         space, arch = SearchSpace.from_dict(description["space"]), Arch.from_dict(description["arch"])
@@ -157,12 +157,6 @@ def load_finetuned(path: str | Path) -> tuple[nn.Module, Arch, dict[str, Any]]:
             f"{weights} does not hold the weights {description_file.name} describes ({error})"
         ) from error
     return network, arch, description
-
-
-def _pair(path: str | Path) -> tuple[Path, Path]:
-    path = Path(path)
-    stem = path.with_suffix("") if path.suffix in {".safetensors", ".json"} else path
-    return stem.with_name(stem.name + ".safetensors"), stem.with_name(stem.name + ".json")
 
 
 def _prepare(network: nn.Module, device: torch.device) -> nn.Module:
