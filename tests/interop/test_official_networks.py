@@ -12,6 +12,7 @@ from onceforall.errors import ConfigError, FileFormatError, InvalidArch
 from onceforall.interop.official import (
     StaticNet,
     arch_from_config,
+    arch_from_dict,
     config_from_arch,
     net_from_config,
     read_net_config,
@@ -292,3 +293,11 @@ def test_what_cannot_be_written(tmp_path):
     with pytest.raises(ConfigError, match=r"run\.config names it"):
         write_net_config(static(config_from_arch(space, space.smallest)), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_macs_are_the_true_ones_where_the_tutorial_table_is_not(shared):
+    space = create_space("mbv3_w1.2")
+    for case in golden(shared, "flops_tutorial_table"):
+        macs = count_macs(space, [arch_from_dict(space, case["spec"])])[0]
+        assert macs == round(float(case["mflops_config"]) * 1e6)
+        assert 0.9 < float(case["mflops_tutorial_table"]) * 1e6 / macs < 1
