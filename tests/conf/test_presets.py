@@ -1,6 +1,8 @@
 """Every preset composes, and says what its name promises."""
 
+import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from onceforall.space import create_space
 from onceforall.train.config import TrainConfig
 
 GROUPS = groups_of("train")
+BASES = ("classification/ofa/imagenet_search", "classification/ofa/imagenet_subnet")  # parts of others
 CHOICES = [(group, option) for group, options in GROUPS.items() for option in options]
 
 
@@ -19,18 +22,26 @@ def config(*words: str) -> TrainConfig:
 @pytest.mark.parametrize(("group", "option"), CHOICES, ids=[f"{group}={option}" for group, option in CHOICES])
 def test_every_preset_composes(group, option):
     composed = config(f"{group}={option}")
-    if group in ("space", "recipe"):
-        assert getattr(composed, group).name == option
-    if group == "experiment":
-        assert composed.name == option
+    if group == "space":
+        assert composed.space.name == option
+    if group == "recipe":
+        assert composed.recipe.name == (option if option in ("progressive_shrinking", "sandwich") else "phases")
+    if group == "experiment" and option not in BASES:
+        folder, slash, _ = option.rpartition("/imagenet_")
+        # Those of NNablaNAS run where NNablaNAS runs them.
+        assert composed.name.startswith(f"{folder}/imagenet/") if slash else composed.name == option
     create_space(composed.space.name, resolutions=composed.space.resolutions)
 
 
-def test_every_file_of_the_tree_can_be_chosen():
-    folder = resources.files("onceforall.conf")
-    files = {f"{entry.name}/{file.name}" for entry in folder.iterdir() if entry.is_dir() for file in entry.iterdir()}
-    reachable = {f"{group}/{option}.yaml" for group, option in CHOICES}
-    assert {file for file in files if file.endswith(".yaml")} == reachable
+def test_every_file_of_the_tree_is_used():
+    """Presets can be chosen; phases are parts of recipes and experiments."""
+    folder = Path(str(resources.files("onceforall.conf")))
+    files = {str(file.relative_to(folder)) for file in folder.rglob("*.yaml") if file.parent != folder}
+    phases = {file for file in files if file.startswith("phase/")}
+    assert files - phases == {f"{group}/{option}.yaml" for group, option in CHOICES}
+    text = "".join(path.read_text() for part in ("recipe", "experiment") for path in (folder / part).rglob("*.yaml"))
+    used = {f"{name}.yaml" for name in re.findall(r"/(phase/\S+)@", text)}
+    assert used == phases
 
 
 def test_without_words_it_is_the_digits_experiment():

@@ -264,7 +264,7 @@ def test_the_teacher_normalises_as_asked(config, statistics):
     assert bool(changed) == (statistics == "batch")
 
 
-def test_a_given_teacher_is_read_when_it_is_needed(config, tmp_path):
+def test_a_given_teacher_teaches(config, tmp_path):
     asked = []
 
     class Constant(nn.Module):

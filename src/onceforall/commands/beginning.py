@@ -49,7 +49,7 @@ def start_of(config: TrainConfig, check: bool = True) -> "Start":
 def find_weights(text: str) -> Path:
     """The file (ours without suffix) that weights are read from: a run's supernet, or the file itself.
 
-    A path in NNablaNAS's log folder is looked for in both forms it has had, then among our runs of the same name.
+    A path in NNablaNAS's log folder is looked for in both forms it has had, then as a run of ours, there or in runs/.
 
     Raises:
         RunError: there is no such file, or the run has not been trained to its end.
@@ -72,7 +72,8 @@ def _candidates(text: str) -> list[Path]:
     older, newer = "classification/ofa/imagenet/", "classification/ofa/ofa_mbv3/imagenet/"
     names = [match[1], match[1].replace(older, newer), match[1].replace(newer, older)]
     files = [Path(log, name, middle, "weights.h5") for name in names for middle in ("checkpoint", "")]
-    return list(dict.fromkeys([Path(text), *files, *(DEFAULT_PARENT / name for name in names)]))
+    runs = [Path(parent, name) for parent in (log, DEFAULT_PARENT) for name in names]
+    return list(dict.fromkeys([Path(text), *files, *runs]))
 
 
 def _missing_file(text: str) -> str:

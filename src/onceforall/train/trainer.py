@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -83,7 +84,7 @@ class Trainer:
         self.watched = watched_archs(config, self.schedule, supernet.space)
         if start.arch is not None:
             supernet = self.single_network(supernet, start.arch)
-        self.state = TrainingState(supernet, config, self.space, start.teacher and self.teacher)
+        self.state = TrainingState(supernet, config, self.space, start.teacher and (lambda: self.given_teacher))
         self.start = 0
         self._elapsed_before = 0.0
         self._began = self._mark = self._checkpointed = time.perf_counter()
@@ -175,8 +176,11 @@ class Trainer:
             self.state.load({name: to_device(tensors, self.device) for name, tensors in checkpoint.parts.items()})
             start, metrics_bytes = checkpoint.step, checkpoint.metadata["metrics_bytes"]
             self._elapsed_before = checkpoint.metadata["elapsed_s"]
-        elif self.begin_from.load is not None and self.begin_from.arch is None:
-            self.begin_from.load(self.state.supernet)
+        else:
+            if self.begin_from.load is not None and self.begin_from.arch is None:
+                self.begin_from.load(self.state.supernet)
+            if self.begin_from.teacher is not None:
+                _ = self.given_teacher  # a wrong file is to stop the run before it begins
         writes_to = self.run if self.world.is_main else None
         self.metrics = MetricsLog(writes_to, keep_bytes=metrics_bytes, step=start, tensorboard=self.config.tensorboard)
         self.progress = TrainingProgress(self.cost, start, self.console)
@@ -212,7 +216,8 @@ class Trainer:
             self.begin_from.load(supernet)
         return SingleNetwork(supernet, arch)
 
-    def teacher(self) -> nn.Module:
+    @cached_property
+    def given_teacher(self) -> nn.Module:
         """The teacher of another file, on this device."""
         assert self.begin_from.teacher is not None
         made = self.begin_from.teacher(self.state.supernet)
