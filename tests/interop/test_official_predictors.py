@@ -148,7 +148,7 @@ def test_spaces_the_tutorial_predictor_was_not_trained_on(tutorial):
     with pytest.raises(ConfigError, match="no accuracy predictor for networks of kind bottleneck"):
         load_accuracy_predictor(tutorial, create_space("resnet50"))
     with pytest.raises(ConfigError, match=r"stage1\.block1\.kernel_size = 1 of space .* is unknown"):
-        ArchEncoder(one_by_one_kernels(), tutorial_choices(space.layout))
+        forced.for_space(one_by_one_kernels())
 
 
 def one_by_one_kernels():

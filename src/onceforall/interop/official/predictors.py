@@ -1,7 +1,7 @@
 """The published accuracy predictors: small networks over one-hot features, for whole arrays of architectures."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -70,6 +70,7 @@ class PublishedPredictor:
                 f"this accuracy predictor was trained on networks of {self.made_for}, not of {space.name}; "
                 "force=True takes it all the same"
             )
+        ArchEncoder(space, self.choices)  # which refuses choices that have no input
         return replace(self, space=space)
 
     def predict(self, archs: Sequence[Arch] | np.ndarray) -> np.ndarray:
@@ -79,17 +80,17 @@ class PublishedPredictor:
             ConfigError: a resolution the predictor was not made for.
             InvalidArch: an architecture that is not in the space.
         """
-        self._check_resolutions(archs)
-        codes = as_codes(self.space, archs)
+        if isinstance(archs, np.ndarray):
+            codes = as_codes(self.space, archs)
+            self._check(self.space.resolutions[index] for index in np.unique(codes[:, 0]))
+        else:
+            self._check(arch.resolution for arch in archs)
+            codes = self.space.encode(archs)
         parts = [self._forward(self.encoder.encode(codes[i : i + _ROWS])) for i in range(0, len(codes), _ROWS)]
         return np.concatenate([np.empty(0), *parts])
 
-    def _check_resolutions(self, archs: Sequence[Arch] | np.ndarray) -> None:
-        if isinstance(archs, np.ndarray):
-            asked = {self.space.resolutions[index] for index in np.unique(archs[:, 0])}
-        else:
-            asked = {arch.resolution for arch in archs}
-        if foreign := sorted(asked - set(self.resolutions)):
+    def _check(self, resolutions: Iterable[int]) -> None:
+        if foreign := sorted(set(resolutions) - set(self.resolutions)):
             known = ", ".join(map(str, self.resolutions)) or "none of the space's"
             remedy = ""
             if foreign[0] < self._smallest:
