@@ -110,8 +110,9 @@ def page(results: list[dict[str, Any]]) -> str:
         "",
         "Made by `python benchmarks/kdw.py DATA_FOLDER`. The images are JPEG copies of quality 75. Top-1 in % on",
         "10,000 test images (one standard error: 0.5 or less), batch norm calibrated on 2,000 training images. MACs of",
-        "one image; the published table counts two. *Original* is what that project reports; *fine-tuned* is every network",
-        "trained alone for a while: 25 epochs there, what is given below here. The JSON files hold settings and log.",
+        "one image; the published table counts two. *Original* is what that project reports; *fine-tuned* is every",
+        "network trained alone for a while: 25 epochs there, what is given below here. Settings and log are in the",
+        "JSON file of each preset.",
     ]
     for result in results:
         lines += ["", f"## `{result['preset']}`", "", describe(result), ""]
