@@ -83,9 +83,9 @@ def evaluate(config: EvaluateConfig) -> list[dict[str, Any]]:
     from ..train import init_distributed, resolve_device
 
     with contextlib.closing(init_distributed(config.device)) as world:
+        check_finetune(config, world.size)
         device = resolve_device(config.device, world)
         subject = _of_run(config) if config.checkpoint is None else _of_checkpoint(config)
-        check_finetune(config, world.size)
         results = _measure(config, subject, world, device)
         if config.finetune_epochs is not None:
             results = _with_finetuned(config, subject, results, device)

@@ -21,7 +21,8 @@ _MODULES: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "hard_swish": nn.Hardsw
 class KdwSupernet(Supernet):
     """A stem, one stage of blocks that widen, a 1x1 convolution that reads the last of them, pooling, classifier.
 
-    The blocks are elastic in input and output: narrower networks use the first channels everywhere.
+    The blocks are elastic in input and output: narrower networks use the first channels everywhere. A block that kept
+    its width would add its input; none does.
     """
 
     def __init__(self, space: SearchSpace, dropout: float = 0.0) -> None:
