@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from onceforall.errors import StorageError
+from onceforall.errors import RunError, StorageError
 from onceforall.train.metrics import MetricsLog
 
 
@@ -116,3 +116,13 @@ def test_steps_that_are_done_again_replace_the_earlier_ones_on_the_board(tmp_pat
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     found = [(event.step, event.value) for event in events.Scalars("train/loss")]
     assert found == [(1, 2.0), (2, 2.0), (3, 1.0), (4, 1.0), (5, 1.0)]
+
+
+def test_a_value_that_is_no_number_says_that_training_diverged(tmp_path):
+    with (
+        pytest.raises(RunError, match="eval after step 7: loss is nan, training diverged"),
+        MetricsLog(tmp_path, tensorboard=False) as log,
+    ):
+        log.write("train", 6, loss=1.0)
+        log.write("eval", 7, loss=float("nan"))
+    assert len(lines(tmp_path)) == 1

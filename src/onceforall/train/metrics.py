@@ -2,13 +2,14 @@
 
 import contextlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import StorageError
+from ..errors import RunError, StorageError
 from ..files import atomic_path
 
 _SCALARS = ("loss", "learning_rate", "resolution", "images_per_second", "top1", "top5")
@@ -47,9 +48,14 @@ class MetricsLog:
             self.close()
 
     def write(self, kind: str, step: int, **values: Any) -> None:
-        """Append one line. Raises StorageError when the disk is full."""
+        """Append one line. Raises StorageError when the disk is full, RunError for a value that is not a number."""
         if self._file is None:
             return
+        if lost := [name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)]:
+            raise RunError(
+                f"{kind} after step {step}: {lost[0]} is {values[lost[0]]}, training diverged; start a new run with a "
+                "lower learning rate"
+            )
         line = json.dumps({"kind": kind, "step": step, **values}, allow_nan=False)
         with self._explained():
             self._file.write(line.encode() + b"\n")
