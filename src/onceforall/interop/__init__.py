@@ -1,5 +1,5 @@
 """Readers and writers of other projects' files; nothing else knows their formats."""
 
-from . import mmrazor, official
+from . import mmrazor, nnablanas, official
 
-__all__ = ["mmrazor", "official"]
+__all__ = ["mmrazor", "nnablanas", "official"]
