@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from onceforall.elastic import shrink_kernel
 from onceforall.errors import FileFormatError, StorageError
 from onceforall.interop.nnablanas import arch_from_genotype, load_h5, save_h5
+from onceforall.pretrained import load_pretrained
 from onceforall.supernets import create_supernet
 
 GENOTYPE = [5, 2, 9, 9, 6, 4, 2, 1, 7, 7, 8, 9, 8, 3, 9, 9, 8, 4, 3, 1]
@@ -245,3 +246,18 @@ def test_a_failed_write_leaves_the_earlier_file(mobile, tmp_path, monkeypatch):
         save_h5(mobile, path)
     assert path.read_bytes() == b"before"
     assert [item.name for item in tmp_path.iterdir()] == ["weights.h5"]
+
+
+def test_identity_matrices_fit_a_supernet_without_any(mobile, mobile_file, tmp_path):
+    """As CompOFA begins from the full network, whose matrices nothing has trained yet."""
+    fresh, compound = supernet_of("mbv3_w1.0"), supernet_of("compound_w1.0")
+    save_h5(fresh, tmp_path / "fresh.h5")
+    fresh.save(tmp_path / "fresh")
+    for path in (tmp_path / "fresh.h5", tmp_path / "fresh"):
+        assert load_pretrained(compound, path) == []
+        assert torch.equal(compound.stem.weight, fresh.stem.weight)
+    mobile.save(tmp_path / "trained")
+    with pytest.raises(FileFormatError, match=r"unexpected stages.*transforms"):
+        load_pretrained(compound, tmp_path / "trained")
+    with pytest.raises(FileFormatError, match="unexpected blocks/1/conv/depth_conv/conv/5to3_matrix"):
+        load_h5(compound, mobile_file)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import ConfigError, FileFormatError
@@ -15,6 +16,7 @@ from .mobile import MobileSupernet
 from .resnet import ResidualSupernet
 
 FORMAT = 1
+_TRANSFORMS = ".transforms."  # part of the names of kernel matrices
 
 
 def list_supernets() -> list[str]:
@@ -95,6 +97,9 @@ def read_supernet_description(path: str | Path) -> dict[str, Any]:
 def load_weights(supernet: Supernet, path: str | Path, other_classes: bool = False) -> list[str]:
     """Load saved weights strictly; with `other_classes` a classifier of another size is left out.
 
+    A supernet without kernel matrices also takes weights whose matrices are all the identity, as they are before
+    smaller kernels have been trained.
+
     Returns:
         The keys left out.
 
@@ -103,6 +108,8 @@ def load_weights(supernet: Supernet, path: str | Path, other_classes: bool = Fal
     """
     tensors = _read_tensors(tensor_pair(path)[0])
     own = supernet.state_dict()
+    if not any(_TRANSFORMS in key for key in own):
+        tensors = {k: v for k, v in tensors.items() if _TRANSFORMS not in k or not is_identity(v)}
     if other_classes:
         tensors = {k: v for k, v in tensors.items() if "classifier" not in k or k not in own or own[k].shape == v.shape}
     expected = {k for k in own if not other_classes or "classifier" not in k or k in tensors}
@@ -118,6 +125,11 @@ def load_weights(supernet: Supernet, path: str | Path, other_classes: bool = Fal
         raise FileFormatError(f"{path} does not fit a {supernet.space.name} supernet: {'; '.join(problems[:3])}{more}")
     supernet.load_state_dict(tensors, strict=False)
     return sorted(set(own) - set(tensors))
+
+
+def is_identity(matrix: Tensor) -> bool:
+    """Whether a kernel matrix leaves the cropped kernel as it is."""
+    return torch.equal(matrix, torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device))
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:

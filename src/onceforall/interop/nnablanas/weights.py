@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ...errors import FileFormatError, MissingExtra
 from ...files import atomic_path
+from ...supernets.zoo import is_identity
 from .names import as_array, from_layout, is_trained, parameter_names
 
 
@@ -16,7 +17,8 @@ def load_h5(network: nn.Module, path: str | Path, strict: bool = True, other_cla
     """Load an HDF5 parameter file into a supernet, or into a network that `extract` made.
 
     Files of elastic and of static networks are understood. A file without kernel matrices fits every supernet (a
-    network of one kernel size has none); they keep their values.
+    network of one kernel size has none); they keep their values. Matrices that are the identity are no obstacle to a
+    supernet without them.
 
     Args:
         network: an mbv3 or resnet50 supernet, or one of its extracted networks.
@@ -38,7 +40,10 @@ def load_h5(network: nn.Module, path: str | Path, strict: bool = True, other_cla
     problems: list[str] = []
     excused: list[str] = []
     has_matrices = any(name.endswith("_matrix") for name in found)
-    for key, names in parameter_names(network).items():
+    all_names = parameter_names(network)
+    if not any(names[0].endswith("_matrix") for names in all_names.values()):
+        found = {name: t for name, t in found.items() if not (name.endswith("_matrix") and is_identity(t))}
+    for key, names in all_names.items():
         name = next((name for name in names if name in found), None)
         if name is None:
             without = names[0].endswith("_matrix") and not has_matrices
