@@ -196,7 +196,7 @@ def launcher(request):
     if request.param == "torchrun":
         return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "onceforall"]
     if shutil.which("mpirun") is None:
-        assert not os.environ.get("CI"), "continuous integration installs mpirun"
+        assert not os.environ.get("CI") or os.environ.get("WITHOUT_MPIRUN"), "continuous integration installs mpirun"
         pytest.skip("there is no mpirun here; install the package openmpi-bin")
     return ["mpirun", "-n", "2", sys.executable, "-m", "onceforall"]
 
