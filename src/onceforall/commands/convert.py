@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..settings import nearest, setting
-from . import convert_arch, convert_weights
+from . import convert_arch, convert_weights, experiment_file
 from .screen import console
 
 _SUFFIXES = {".safetensors", ".json", ".pth", ".pt", ".h5", ".hdf5", ".yaml", ".yml", ".config"}
@@ -21,7 +21,8 @@ class ConvertConfig:
     to: str | None = setting(
         None,
         "weights: supernet (ours), official, mmrazor, nnablanas; "
-        "an architecture: arch (ours), arch_dict, net_config, genotype, yaml (MMRazor)",
+        "an architecture: arch (ours), arch_dict, net_config, genotype, yaml (MMRazor); "
+        "an experiment of NNablaNAS: config (ours, for ofa train experiment=FILE)",
     )
     out: str | None = setting(None, "file or folder to write; null: the name of the source in this folder")
     space: str | None = setting(None, "search space of the source, for example mbv3_w1.2; null: the one it tells")
@@ -34,6 +35,9 @@ class ConvertConfig:
         None, "to=official, to=mmrazor: cut the weights of this sub-network out of the supernet; a file or JSON text"
     )
     op_candidates: list[str] | None = setting(None, "what the numbers of a genotype mean; null: NNablaNAS's nine")
+    processes: int = setting(
+        1, "to=config: processes of the run; NNablaNAS's JSON files say how many images each of them sees"
+    )
     strict: bool = setting(True, "refuse genotypes NNablaNAS would misread; false: read them as it does")
 
 
@@ -54,6 +58,7 @@ KINDS = {
     "net_config": Kind(convert_arch.to_net_config, ""),
     "genotype": Kind(convert_arch.to_genotype, ".json"),
     "yaml": Kind(convert_arch.to_yaml, ".yaml"),
+    "config": Kind(experiment_file.to_config, ".yaml"),
 }
 
 

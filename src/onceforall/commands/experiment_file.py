@@ -3,10 +3,15 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..configuration import compose, from_values, from_yaml
+from ..configuration import compose, from_values, from_yaml, to_yaml
 from ..errors import ConfigError
+from ..files import write_text
 from ..train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from .convert import ConvertConfig
 
 _SUFFIXES = (".json", ".yaml", ".yml")
 
@@ -32,7 +37,9 @@ def compose_train(words: Sequence[str]) -> TrainConfig:
     return from_values(TrainConfig, settings_of(file, given.get("algorithm"), "search" in given), rest, f"{file}: ")
 
 
-def settings_of(file: str, algorithm: str | None = None, search: bool = False, processes: int | None = None) -> dict:
+def settings_of(
+    file: str, algorithm: str | None = None, search: bool = False, processes: int | None = None
+) -> dict[str, Any]:
     """The nested settings a file stands for.
 
     Args:
@@ -55,6 +62,15 @@ def settings_of(file: str, algorithm: str | None = None, search: bool = False, p
 
         processes = announced_processes()
     return train_settings(experiment, processes)
+
+
+def to_config(config: "ConvertConfig", out: Path) -> str:
+    """Write the settings of an experiment file as YAML; the `to=config` of `ofa convert`."""
+    read = from_values(
+        TrainConfig, settings_of(str(config.source), processes=config.processes), where=f"{config.source}: "
+    )
+    write_text(out, to_yaml(read))
+    return f"experiment {read.name}, {read.batch_size} images per step"
 
 
 def _is_ours(file: Path) -> bool:
