@@ -117,6 +117,20 @@ def test_compound_phases_lie_inside_the_folder_of_another_run(after_fullnet, cap
     assert load_supernet(after_fullnet / SEARCH / "K357_E346_D234" / "phase2" / "supernet").space == space
 
 
+def test_widths_of_resnet50_open(here):
+    """Only its last stage, from fresh weights and its own largest network: it is a large supernet for a test."""
+    words = [word for word in SMALL if not word.startswith(("space.name", "batch_size", "epochs", "data.max_train"))]
+    words += ["data.max_train=16", "batch_size=4", "epochs=0.5", "weights=null", "recipe.teacher=null", "run=wide"]
+    small = "{expand_ratio: 0.2, depth: [0, 2, 2, 4, 2], width_mult: 0.65}"
+    words += [f"recipe.phases.width_phase2.archs=[{small}]"]
+    assert ofa("experiment=classification/ofa/ofa_resnet50/imagenet_search_width_phase2", *words) == 0
+    space = load_supernet(here / "wide" / "supernet").space
+    assert space.widths == ((0.65, 0.8, 1),) * 6
+    lines = [json.loads(line) for line in (here / "wide" / "metrics.jsonl").read_text().splitlines()]
+    assert {line["label"] for line in lines if line["kind"] == "eval"} == {"k3-e0.2-d02242-w0.65@32"}
+    assert [line["arch"]["width_mults"] for line in lines if line["kind"] == "eval"] == [[0.65] * 6] * 2
+
+
 def test_a_wrong_genotype_is_named_before_anything_is_written(after_fullnet, capsys):
     os.rename(after_fullnet / SEARCH / "K7_E6_D4", after_fullnet / SEARCH / "K357_E346_D234")
     for genotype, words in (

@@ -10,6 +10,7 @@ import torch
 
 from onceforall.errors import ConfigError
 from onceforall.train import World, init_distributed, resolve_device
+from onceforall.train.distributed import _port_of, announced_processes
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
@@ -46,19 +47,41 @@ def test_a_run_of_two_processes_has_one_story_and_one_result(tmp_path):
     assert (tmp_path / "run" / "supernet.json").exists()
 
 
-def test_mpirun_and_srun_variables_join_too(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def test_mpirun_and_srun_variables_join_without_a_port(tmp_path):
     processes = []
     for rank in range(2):
-        launcher = {"OMPI_COMM_WORLD_RANK": str(rank), "OMPI_COMM_WORLD_SIZE": "2", "MASTER_PORT": str(port)}
+        launcher = {"OMPI_COMM_WORLD_RANK": str(rank), "OMPI_COMM_WORLD_SIZE": "2"}
         command = [sys.executable, str(SCRIPT), str(tmp_path), "hello"]
         processes.append(subprocess.Popen(command, env=os.environ | launcher, stderr=subprocess.PIPE, text=True))
     for process in processes:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
     assert json.loads((tmp_path / "report.json").read_text())["agreed"] == [0, 1]
+
+
+def test_a_port_that_is_taken_is_named():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        variables = {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2", "MASTER_PORT": port}
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{port} .*set MASTER_PORT to a free port"):
+            init_distributed("cpu", variables)
+
+
+def test_jobs_meet_on_ports_of_their_own():
+    jobs = [{"PMIX_NAMESPACE": "1"}, {"PMIX_NAMESPACE": "2"}, {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0"}, {}]
+    ports = [_port_of(job) for job in jobs]
+    assert len(set(ports)) == len(ports)
+    assert ports == [_port_of(job) for job in jobs]
+    assert all(20_000 <= port < 30_000 for port in ports)
+    assert _port_of({"MASTER_ADDR": "elsewhere", "PMIX_NAMESPACE": "1"}) == 29500
+
+
+def test_how_many_processes_a_launcher_started():
+    assert announced_processes({"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4"}) == 4
+    assert announced_processes({"RANK": "0", "WORLD_SIZE": "8"}) == 8
+    assert announced_processes({}) == 1
 
 
 @pytest.mark.parametrize(
