@@ -153,6 +153,27 @@ def test_what_would_be_trained_otherwise_is_refused(changes, error, words, file_
         train_settings(load_experiment(file_of("ofa_mbv3", "ofa/ofa_mbv3/imagenet_search_kernel", **changes)))
 
 
+def test_what_is_missing_is_named(file_of):
+    path = file_of("ofa_mbv3", "ofa/ofa_mbv3/imagenet_search_kernel")
+    whole = json.loads(path.read_text())
+    for section, key, words in (
+        ("hparams", "epoch", "hparams has no epoch"),
+        ("hparams", "train_image_size_list", "hparams has no train_image_size_list"),
+        ("optimizer", "lr", "optimizer.train has no lr"),
+    ):
+        values = json.loads(json.dumps(whole))
+        del (values["optimizer"]["train"] if section == "optimizer" else values[section])[key]
+        values["optimizer"].pop("train_no_decay")
+        path.write_text(json.dumps(values))
+        with pytest.raises(ConfigError, match=words):
+            train_settings(load_experiment(path))
+    bare = json.loads(json.dumps(whole))
+    del bare["network"]["ofa_mbv3"]["op_candidates"]
+    bare["hparams"]["valid_genotypes"] = [[0] * 20]
+    path.write_text(json.dumps(bare))
+    assert train_settings(load_experiment(path))["space"]["kernel_sizes"] == [3]
+
+
 def test_resnet_values_open_from_the_largest(file_of):
     name = "ofa/ofa_resnet50/imagenet_search_width_phase1"
     wrong = file_of("ofa_resnet50", name, network={"width_mult_list": [0.65, 1.0]})

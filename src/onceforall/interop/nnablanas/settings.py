@@ -104,8 +104,10 @@ def _check_unsupported(experiment: Experiment) -> None:
             raise ConfigError(f"{experiment.name}: {what} is {value}; here it is {' or '.join(map(str, possible))}")
     needed = ["epoch", "batch_size_train", "mini_batch_train", "mini_batch_valid"]
     needed += [] if experiment.algorithm == TRAINER else ["train_image_size_list", "valid_image_size_list"]
-    if missing := [key for key in needed if key not in experiment.hparams]:
-        raise ConfigError(f"{experiment.name}: hparams has no {missing[0]}")
+    missing = [f"hparams has no {key}" for key in needed if key not in experiment.hparams]
+    missing += [f"optimizer.train has no {key}" for key in ("lr", "weight_decay") if key not in train]
+    if missing:
+        raise ConfigError(f"{experiment.name}: {missing[0]}")
 
 
 def _phase(experiment: Experiment, task: str) -> dict[str, Any]:
@@ -124,7 +126,7 @@ def _phase(experiment: Experiment, task: str) -> dict[str, Any]:
 
 
 def _mobile_space(network: Mapping[str, Any]) -> dict[str, Any]:
-    blocks = parse_op_candidates(network.get("op_candidates", OP_CANDIDATES if "genotype" in network else "MB6 3x3"))
+    blocks = parse_op_candidates(network.get("op_candidates", _default_candidates(network)))
     width = float(network.get("width_mult", 1.0))
     fixed = bool(network.get("fixed_kernel", False))
     depths = network.get("depth_candidates", [2, 3, 4] if "genotype" in network else [4])
@@ -136,6 +138,11 @@ def _mobile_space(network: Mapping[str, Any]) -> dict[str, Any]:
     else:
         space["expand_ratios"] = sorted({block.expand_ratio for block in blocks})
     return space
+
+
+def _default_candidates(network: Mapping[str, Any]) -> Sequence[str]:
+    """What their networks take when the file names none: all for one sub-network, one for a supernet."""
+    return OP_CANDIDATES if "genotype" in network else ("MB6 3x3",)
 
 
 def _opened(experiment: Experiment, family: SearchSpace) -> dict[str, Any]:
@@ -152,7 +159,8 @@ def _opened(experiment: Experiment, family: SearchSpace) -> dict[str, Any]:
             opened[choice] = len(values)
         ratios = opened["expand_ratios"]
     else:
-        ratios = len({block.expand_ratio for block in parse_op_candidates(network["op_candidates"])})
+        blocks = parse_op_candidates(network.get("op_candidates", _default_candidates(network)))
+        ratios = len({block.expand_ratio for block in blocks})
     task = hparams.get("task")
     if network.get("compound"):
         # Begun from the teacher itself, no smaller ratio has been trained yet; later all have.
@@ -169,7 +177,7 @@ def _validated(experiment: Experiment, family: SearchSpace) -> list[dict[str, An
     genotypes = experiment.hparams.get("valid_genotypes")
     if not genotypes:
         return None
-    candidates = experiment.network.get("op_candidates", OP_CANDIDATES)
+    candidates = experiment.network.get("op_candidates", _default_candidates(experiment.network))
     return [_without_resolution(arch_from_genotype(family, genotype, candidates)) for genotype in genotypes]
 
 
