@@ -68,7 +68,7 @@ def _candidates(text: str) -> list[Path]:
     match = _LOGGED.fullmatch(text)
     if match is None:
         return [Path(text)]
-    log = text[: text.index("log/") + 4]
+    log = text[: match.start(1)]
     older, newer = "classification/ofa/imagenet/", "classification/ofa/ofa_mbv3/imagenet/"
     names = [match[1], match[1].replace(older, newer), match[1].replace(newer, older)]
     files = [Path(log, name, middle, "weights.h5") for name in names for middle in ("checkpoint", "")]
@@ -104,12 +104,13 @@ def _largest_of(path: Path, pupil: "Supernet") -> "nn.Module":
     from ..supernets import load_supernet
 
     layout = pupil.space.layout
-    if path.with_name(path.name + ".json").is_file():
-        supernet = load_supernet(path)
+    whole = path.with_suffix("") if path.suffix == ".safetensors" else path
+    if whole.with_name(whole.name + ".json").is_file():
+        supernet = load_supernet(whole)
     else:
         # CompOFA's fixed kernels are those of pupils; their teacher is the full network.
-        name = re.sub(r"^compound(_elastic)?", "mbv3", pupil.space.name)
-        supernet = create_supernet(name if name != "mbv3" else "mbv3_w1.0", layout.num_classes, layout.in_chans)
+        name = re.sub(r"^compound(_elastic)?_", "mbv3_", pupil.space.name)
+        supernet = create_supernet(name, layout.num_classes, layout.in_chans)
         if any("classifier" in kept for kept in load_pretrained(supernet, path)):
             raise FileFormatError(f"recipe.teacher={path}: it was trained on another number of classes")
     classes = supernet.space.layout.num_classes

@@ -101,10 +101,8 @@ def _static_layers(network: nn.Module, keys: list[str]) -> Iterator[tuple[str, s
         layer = key.rpartition(".")[0]
         match = _POSITION.fullmatch(layer)
         if layer.startswith("stem.conv2."):  # the last of the stem, whose block may be missing
-            yield (
-                key,
-                f"input_stem/{1 + isinstance(state.stem.conv1, nn.Sequential)}/{layer.removeprefix('stem.conv2.')}",
-            )
+            before = 1 + isinstance(state.stem.conv1, nn.Sequential)
+            yield key, f"input_stem/{before}/{layer.removeprefix('stem.conv2.')}"
         elif layer in outer or match is None:
             yield key, outer[layer]
         elif not bottleneck and int(match[1]) == len(stages) - 1:
