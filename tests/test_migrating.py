@@ -6,7 +6,7 @@ is run, from top to bottom: `ofa ...` (also behind `mpirun` or `torchrun`) as a 
 namespace per section, after the section's python blocks. `<!-- test: BEGINNING = OVERRIDES -->` adds OVERRIDES to every
 command of the section that begins with `ofa BEGINNING`, or puts them in place of its own, so that it does less work;
 the folder `photos` has a few images of three classes for it. Of the commands behind `mpirun -n N` the first of a
-section is run so, on two processes, the others alone.
+section is run so, on two processes, where there is an mpirun; the others alone.
 """
 
 import importlib.util
@@ -90,12 +90,11 @@ def test_row(title: str, row: str, place: Place):
 
 
 def run_command(title: str, words: list[str]) -> None:
-    if words[0] == "mpirun" and shutil.which("mpirun") is None:
-        assert not os.environ.get("CI") or os.environ.get("WITHOUT_MPIRUN"), "mpirun is missing"
-        pytest.skip("needs mpirun")
     if words[0] == "mpirun":
+        present = shutil.which("mpirun") is not None
+        assert present or not os.environ.get("CI") or os.environ.get("WITHOUT_MPIRUN"), "mpirun is missing"
         first = next(row for row in rows(SECTIONS[title]) if row.startswith("mpirun"))
-        words = ["mpirun", "-n", "2", *words[3:]] if shlex.join(words) == first else words[3:]
+        words = ["mpirun", "-n", "2", *words[3:]] if present and shlex.join(words) == first else words[3:]
     start = words.index("onceforall" if words[0] == "torchrun" else "ofa") + 1
     for beginning, overrides in re.findall(r"<!-- test: (.+?) = (.*?) -->", SECTIONS[title]):
         if " ".join(words[start:]).startswith(beginning):
