@@ -74,7 +74,7 @@ def test_measured_search_finds_better_than_random_at_the_same_price() -> None:
 def test_result_file_has_the_agreed_fields() -> None:
     result = search_measured(SPACE, Evaluation(), COSTS, {"latency_ms": 4.0}, budget=12)
     record = json.loads(json.dumps(result.to_dict("phone", device="note"), allow_nan=False))
-    fields = "name space objectives device constraints score chosen front evaluated quality seconds seed"
+    fields = "name space objectives device constraints score chosen front evaluated quality verification seconds seed"
     assert set(fields.split()) == set(record)
     assert record["objectives"] == ["top1", "latency_ms"]
     assert record["constraints"] == {"latency_ms": 4.0}
