@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from onceforall.errors import ConfigError
-from onceforall.search import Constraint, Front, Objective, pareto_search
+from onceforall.errors import ConfigError, InfeasibleConstraint
+from onceforall.search import Constraint, Objective, pareto_search, random_search
 from onceforall.search.pareto import ALGORITHMS
 from onceforall.space import create_space
 
@@ -33,38 +33,39 @@ def test_front_is_better_than_random_and_evaluates_nothing_twice(algorithm: str)
     score = Counting()
     front = pareto_search(SPACE, objectives(score), algorithm, population=30, generations=40, seed=1)
     assert len(score.rows) == len(set(score.rows)) <= 1200
-    rows = SPACE.sample_codes(1200, np.random.default_rng(1))
-    values = np.stack([LAND.accuracy(rows), LAND.macs(rows)], axis=1)
-    random = Front.of(["top1", "macs"], [True, False], SPACE.decode(rows), values)
-    assert front.hypervolume(REFERENCE) > random.hypervolume(REFERENCE)
+    assert front.hypervolume(REFERENCE) > random_search(SPACE, objectives(), 1200, seed=1).hypervolume(REFERENCE)
     assert len(set(front.archs)) == len(front) > 10
     np.testing.assert_allclose(front.values[:, 0], LAND.accuracy(SPACE.encode(front.archs)))
     again = pareto_search(SPACE, objectives(), algorithm, population=30, generations=40, seed=1)
     assert again == front, "the same seed gives the same front"
 
 
-def test_constraints_bind_the_front() -> None:
+@pytest.mark.parametrize("algorithm", ["niches", "nsga2", "ofa2_nsga2"])
+def test_constraints_bind_the_front(algorithm: str) -> None:
     limit = Constraint("macs", LAND.middle(), LAND.macs)
-    front = pareto_search(SPACE, objectives(), population=20, generations=10, constraints=[limit])
+    front = pareto_search(SPACE, objectives(), algorithm, population=20, generations=10, constraints=[limit])
     assert len(front)
     assert (front.values[:, 1] <= limit.limit).all()
 
 
-def test_initial_rows_and_progress() -> None:
+@pytest.mark.parametrize("algorithm", ["niches", "nsga2"])
+def test_initial_rows_and_progress(algorithm: str) -> None:
     start = SPACE.encode([SPACE.smallest, SPACE.largest])
     score = Counting()
     calls: list[tuple[int, int]] = []
     front = pareto_search(
         SPACE,
         objectives(score),
+        algorithm,
         population=10,
         generations=4,
         initial=start,
         progress=lambda generation, evaluations: calls.append((generation, evaluations)),
     )
     assert score.rows[:2] == [row.tobytes() for row in start]
-    assert calls[0] == (1, 10)
-    assert calls[-1] == (4, 40)
+    assert calls[0][0] == 1
+    assert calls[-1][1] == 40
+    assert calls == sorted(calls)
     assert SPACE.smallest in front.archs
     assert SPACE.largest in front.archs
 
@@ -83,7 +84,12 @@ def test_three_objectives_and_a_tiny_space() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(ConfigError, match="unknown search algorithm 'nsga9'; choose one of nsga2"):
+    for algorithm in ALGORITHMS:
+        with pytest.raises(InfeasibleConstraint, match="the feasible range in space mbv3"):
+            pareto_search(SPACE, objectives(), algorithm, constraints=[Constraint("macs", 1.0, LAND.macs)])
+    with pytest.raises(ConfigError, match="ofa2_nsga2 begins with the published population"):
+        pareto_search(SPACE, objectives(), "ofa2_nsga2", initial=SPACE.encode([SPACE.largest]))
+    with pytest.raises(ConfigError, match="unknown search algorithm 'nsga9'; choose one of niches, nsga2"):
         pareto_search(SPACE, objectives(), "nsga9")
     with pytest.raises(ConfigError, match="at least two objectives"):
         pareto_search(SPACE, objectives()[:1])

@@ -14,22 +14,16 @@ from ..space import Arch
 def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
     """Mark the points (n, m) that no other point beats: all objectives minimised; equal points are all kept.
 
-    Two objectives are sorted once, O(n log n); more are compared pairwise against the survivors.
+    Two objectives are sorted once; more are left to moocore (Kung, Luccio and Preparata 1975).
     """
     values = _as_points(points)
-    if not len(values):
-        return np.zeros(0, dtype=bool)
+    if values.shape[1] == 1 or not len(values):
+        return (values == values.min(axis=0, initial=np.inf)).all(axis=1)
     if values.shape[1] == 2:
         return _non_dominated_2d(values)
-    mask = np.zeros(len(values), dtype=bool)
-    alive = np.lexsort(values.T[::-1])  # a dominating point always sorts before those it dominates
-    while len(alive):
-        best = values[alive[0]]
-        mask[alive[0]] = True
-        keep = (values[alive] < best).any(axis=1)
-        mask[alive[(values[alive] == best).all(axis=1)]] = True
-        alive = alive[keep]
-    return mask
+    import moocore
+
+    return np.asarray(moocore.is_nondominated(values, keep_weakly=True), dtype=bool)
 
 
 def _non_dominated_2d(values: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -1,116 +1,151 @@
-"""Multi-objective search through pymoo: NSGA-II, SMS-EMOA and SPEA2 on canonical codes."""
+"""Multi-objective search: our own by default; NSGA-II, SMS-EMOA and SPEA2 through pymoo, also as published for OFA²."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import ConfigError
 from ..space import SearchSpace
-from .constraints import Constraint, checked_values, violations
-from .front import Front, non_dominated
-from .operators import CodeFunction, Codes, Values
+from .baselines import listed
+from .constraints import Constraint, require_feasible, violations
+from .front import Front
+from .niche_search import NicheSearch
+from .objective import Objective, check_objectives
+from .operators import Codes, Values, unique_codes
+from .running_front import RunningFront
 
-ALGORITHMS = ("nsga2", "smsemoa", "spea2")
+ALGORITHMS = ("niches", "nsga2", "smsemoa", "spea2", "ofa2_nsga2", "ofa2_smsemoa", "ofa2_spea2")
+_POPULATION, _GENERATIONS = 100, 100
+_PUBLISHED_GENERATIONS = 1000
 
-
-@dataclass(frozen=True)
-class Objective:
-    """One thing to optimise: `function(codes (n, D)) -> (n,)`; minimised unless `maximise`."""
-
-    name: str
-    function: CodeFunction
-    maximise: bool = False
-
-    def minimised(self, codes: Codes) -> Values:
-        """The values with the sign that makes smaller better."""
-        values = checked_values(self.name, self.function, codes)
-        return -values if self.maximise else values
+Progress = Callable[[int, int], None]
 
 
 def pareto_search(
     space: SearchSpace,
     objectives: Sequence[Objective],
-    algorithm: str = "nsga2",
-    population: int = 100,
-    generations: int = 100,
+    algorithm: str = "niches",
+    population: int | None = None,
+    generations: int | None = None,
     seed: int = 0,
     *,
     constraints: Sequence[Constraint] = (),
     initial: Codes | None = None,
     mutation_probability: float = 0.1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Front:
-    """Search the front of several objectives; every architecture is evaluated at most once.
+    """Search the front of several objectives; no architecture is scored twice.
 
-    Rows are canonical codes, so pymoo's duplicate removal compares networks and not genotypes. `initial` rows (n, D)
-    start the population (the rest is sampled); `progress(generation, evaluations)` is called after each generation.
-    Infeasible rows rank behind feasible ones and never enter the front. The front comes from all evaluated networks,
-    not only from the last population.
+    Args:
+        space: the space to search.
+        objectives: two or more; several latency models are several objectives.
+        algorithm: "niches" (see `NicheSearch`) enumerates spaces that the budget covers; "nsga2", "smsemoa" and "spea2"
+            are pymoo's, on canonical codes, so that duplicates are equal networks; "ofa2_nsga2", "ofa2_smsemoa" and
+            "ofa2_spea2" are as published (arXiv 2303.13683, section 3): genes of inactive blocks vary too, and the
+            first population is the published one for the same seed.
+        population: networks per generation, 100 by default. The budget is population * generations networks; "niches"
+            scores it in larger batches when there are more than 200 generations.
+        generations: 100 by default, 1,000 with the published settings.
+        seed: the same seed gives the same front.
+        constraints: infeasible networks never enter the front; "niches" does not even score them.
+        initial: rows (n, D) that begin the population; the rest is sampled. Not with the published settings.
+        mutation_probability: of a gene, with pymoo's algorithms on codes.
+        progress: called with (generation, networks scored) after each generation.
+
+    Returns:
+        The front of everything that was scored, not only of the last population; see `reduce_front` for fewer.
 
     Raises:
+        InfeasibleConstraint: no network meets the constraints; states the feasible range.
         ConfigError: an unknown algorithm, fewer than two objectives, an empty population, an objective without values.
-    Source: Deb 2002 (NSGA-II), Beume 2007 (SMS-EMOA), Zitzler 2001 (SPEA2); settings of arXiv 2303.13683, section 3.
+    Source: Deb 2002 (NSGA-II), Beume 2007 (SMS-EMOA), Zitzler 2001 (SPEA2).
     """
-    _check(objectives, algorithm, population, generations)
-    from .pymoo_bridge import start_optimiser  # importing pymoo takes a second: only for those who search with it
+    population = _POPULATION if population is None else population
+    if generations is None:
+        generations = _PUBLISHED_GENERATIONS if algorithm.startswith("ofa2_") else _GENERATIONS
+    _check(objectives, algorithm, population, generations, initial)
+    feasible = require_feasible(space, constraints, seed)
+    if algorithm != "niches":
+        return _pymoo_search(
+            space, objectives, algorithm, population, generations, seed, constraints, initial, mutation_probability,
+            progress,
+        )  # fmt: skip
+    budget = population * generations
+    search = NicheSearch(space, objectives, constraints, budget, population, seed)
+    small = space.size <= budget
+    batches = map(search.found.score, listed(space, constraints)) if small else search.run(initial, feasible)
+    for generation, _ in enumerate(batches, start=1):
+        if progress is not None:
+            progress(generation, search.found.evaluations)
+    return search.found.front()
 
+
+def _check(
+    objectives: Sequence[Objective], algorithm: str, population: int, generations: int, initial: Codes | None
+) -> None:
+    if algorithm not in ALGORITHMS:
+        raise ConfigError(f"unknown search algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
+    check_objectives(objectives)
+    if population < 2 or generations < 1:
+        raise ConfigError(
+            f"population={population} generations={generations}: at least 2 networks and 1 generation are needed"
+        )
+    if initial is not None and algorithm.startswith("ofa2_"):
+        raise ConfigError(f"{algorithm} begins with the published population; use {algorithm[5:]} to begin with others")
+
+
+def _pymoo_search(
+    space: SearchSpace,
+    objectives: Sequence[Objective],
+    algorithm: str,
+    population: int,
+    generations: int,
+    seed: int,
+    constraints: Sequence[Constraint],
+    initial: Codes | None,
+    mutation_probability: float,
+    progress: Progress | None,
+) -> Front:
+    from .pymoo_bridge import CodeVariation, PublishedVariation, start_optimiser  # importing pymoo takes a second
+
+    if algorithm.startswith("ofa2_"):
+        variation = PublishedVariation(space, seed)
+    else:
+        variation = CodeVariation(space, mutation_probability, initial)
     optimiser = start_optimiser(
-        space, algorithm, len(objectives), population, generations, seed, mutation_probability, initial
+        variation, algorithm.removeprefix("ofa2_"), len(objectives), population, generations, seed
     )
-    archive = _Archive(objectives, constraints)
+    scored = _Scored(RunningFront(space, objectives), constraints)
     while optimiser.has_next():
         asked = optimiser.ask()
         if asked is None or not len(asked):
             break  # no network is left that the population does not hold
-        rows = archive.evaluate(np.asarray(asked.get("X"), dtype=np.int64))
+        rows = scored.values(space.canonical(np.asarray(asked.get("X"), dtype=np.int64)))
         asked.set("F", rows[:, :-1])
         asked.set("G", rows[:, -1:])
         for individual in asked:
             individual.evaluated.update({"F", "G"})
         optimiser.tell(infills=asked)
         if progress is not None:
-            progress(optimiser.n_iter - 1, len(archive.rows))
-    return archive.front(space)
+            progress(optimiser.n_iter - 1, len(scored.rows))
+    return scored.found.front()
 
 
-def _check(objectives: Sequence[Objective], algorithm: str, population: int, generations: int) -> None:
-    if algorithm not in ALGORITHMS:
-        raise ConfigError(f"unknown search algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
-    if len(objectives) < 2:
-        raise ConfigError("a front needs at least two objectives; use evolve for one")
-    if len({objective.name for objective in objectives}) < len(objectives):
-        raise ConfigError("two objectives have the same name; name each one differently")
-    if population < 2 or generations < 1:
-        raise ConfigError(
-            f"population={population} generations={generations}: at least 2 networks and 1 generation are needed"
-        )
+class _Scored:
+    """Every row that was asked for once: its minimised values and, last, its excess over the constraints."""
 
-
-class _Archive:
-    """Every evaluated row once: its minimised values and, in the last column, its excess over the constraints."""
-
-    def __init__(self, objectives: Sequence[Objective], constraints: Sequence[Constraint]) -> None:
-        self.objectives = objectives
+    def __init__(self, found: RunningFront, constraints: Sequence[Constraint]) -> None:
+        self.found = found
         self.constraints = constraints
         self.rows: dict[bytes, Values] = {}
 
-    def evaluate(self, codes: Codes) -> Values:
+    def values(self, codes: Codes) -> Values:
         """Values and excess of rows, (n, objectives + 1); only rows not seen before reach the callables."""
-        keys = [row.tobytes() for row in np.ascontiguousarray(codes)]
-        fresh = codes[[index for index, key in enumerate(keys) if key not in self.rows]]
+        fresh = unique_codes(codes, self.rows)
         if len(fresh):
-            columns = [objective.minimised(fresh) for objective in self.objectives]
-            table = np.stack([*columns, violations(self.constraints, fresh)], axis=1)
+            excess = violations(self.constraints, fresh)
+            values = self.found.evaluate(fresh)
+            self.found.add(fresh[excess <= 0], values[excess <= 0])
+            table = np.column_stack([values, excess])
             self.rows.update(zip([row.tobytes() for row in fresh], table, strict=True))
-        return np.array([self.rows[key] for key in keys])
-
-    def front(self, space: SearchSpace) -> Front:
-        """The feasible front of everything evaluated, in the objectives' own direction."""
-        table = np.array(list(self.rows.values()))
-        codes = np.frombuffer(b"".join(self.rows), dtype=np.int64).reshape(len(table), -1)
-        feasible = np.flatnonzero(table[:, -1] <= 0)
-        best = feasible[non_dominated(table[feasible, :-1])]
-        maximised = [objective.maximise for objective in self.objectives]
-        values = table[best, :-1] * np.where(maximised, -1.0, 1.0)
-        return Front.of([objective.name for objective in self.objectives], maximised, space.decode(codes[best]), values)
+        return np.array([self.rows[row.tobytes()] for row in np.ascontiguousarray(codes)])

@@ -11,8 +11,9 @@ from ..space import Arch, SearchSpace
 from .constraints import Constraint, checked_values, violations
 from .evolution import run_evolution
 from .front import non_dominated
+from .objective import Objective
 from .operators import CodeFunction, Codes, Values, enumerate_codes, spread_codes, unique_codes
-from .pareto import Objective, pareto_search
+from .pareto import pareto_search
 from .predictor import FEWEST_LABELS, AccuracyPredictor
 
 _POPULATION = 100
@@ -117,9 +118,9 @@ def _predicted_front(space: SearchSpace, score: CodeFunction, cost: CodeFunction
     if space.size <= _LISTABLE:
         rows = enumerate_codes(space)
         return rows[_front_of(score, cost, rows)]
-    objectives = [Objective("score", score, maximise=True), Objective("cost", cost)]
+    objectives = [Objective("score", score, maximise=True), Objective("cost", cost, cheap=True)]
     initial = start[_front_of(score, cost, start)]
-    found = pareto_search(space, objectives, "nsga2", _POPULATION, _GENERATIONS, seed, initial=initial)
+    found = pareto_search(space, objectives, "niches", _POPULATION, _GENERATIONS, seed, initial=initial)
     return space.encode(found.archs)
 
 

@@ -12,8 +12,9 @@ from .constraints import checked_values, require_feasible, violations
 from .evolution import run_evolution
 from .front import non_dominated
 from .labels import Label, LabelStore
+from .objective import Objective
 from .operators import CodeFunction, Codes, Values, unique_codes
-from .pareto import Objective, pareto_search
+from .pareto import pareto_search
 from .predictor import FEWEST_LABELS, AccuracyPredictor, PredictorQuality
 from .proposals import Goal
 from .result import SearchMember, SearchResult
@@ -76,7 +77,7 @@ def search_predicted(
     limits: Mapping[str, float] | None = None,
     *,
     front_cost: str | None = None,
-    algorithm: str = "nsga2",
+    algorithm: str = "niches",
     population: int = 100,
     generations: int = 100,
     seed: int = 0,
@@ -93,7 +94,7 @@ def search_predicted(
     started = time.perf_counter()
     goal = Goal.of(costs, limits, front_cost)
     cost = goal.costs[goal.front_cost]
-    objectives = [Objective("top1", predictor.predict, maximise=True), Objective(goal.front_cost, cost)]
+    objectives = [Objective("top1", predictor.predict, maximise=True), Objective(goal.front_cost, cost, cheap=True)]
     best = run_evolution(
         space, predictor.predict, goal.constraints, population=population, generations=generations, seed=seed
     )
