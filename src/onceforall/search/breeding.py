@@ -1,10 +1,13 @@
 """Children that differ little from their parents: a segment of the mate, then one or two genes redrawn."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..space import SearchSpace
-from .operators import Codes
+
+Rows = NDArray[np.integer[Any]]  # codes of any integer type
 
 _CROSSED = 0.7  # share of children that take a segment of the mate at all
 _TWO_GENES = 0.2  # share of children with a second gene redrawn; small steps win once a search has converged
@@ -28,7 +31,7 @@ class Breeder:
         self._lowest = np.zeros(len(space.columns), dtype=np.int64)
         self._lowest[kernels] = self._lowest[kernels + 1] = 1
 
-    def children(self, first: Codes, second: Codes, rng: np.random.Generator, genes: int = 1) -> Codes:
+    def children(self, first: Rows, second: Rows, rng: np.random.Generator, genes: int = 1) -> Rows:
         """One child of every pair of rows, (n, D): a run of columns from `second`, then `genes` or one more redrawn.
 
         Blocks that a deeper stage lacks come from a parent that has them, or are drawn.
@@ -42,7 +45,7 @@ class Breeder:
         self._fill(children, first, second, rng)
         return self.space.canonical(children)
 
-    def _redraw(self, rows: Codes, rng: np.random.Generator, genes: int) -> None:
+    def _redraw(self, rows: Rows, rng: np.random.Generator, genes: int) -> None:
         """Draw `genes` or one more of the active genes of every row anew."""
         if not len(self._genes):
             return
@@ -57,7 +60,7 @@ class Breeder:
             for column in self._genes[gene].T:
                 rows[chosen, column] = rng.integers(self._lowest[column], self.space.cardinalities[column])
 
-    def _fill(self, rows: Codes, first: Codes, second: Codes, rng: np.random.Generator) -> None:
+    def _fill(self, rows: Rows, first: Rows, second: Rows, rng: np.random.Generator) -> None:
         """Give values to the blocks that run but have none yet."""
         active = self.space.active_slots(rows)
         for columns in (self.space.slots[:, 0], self.space.slots[:, 0] + 1):

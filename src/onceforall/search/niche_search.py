@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..space import SearchSpace
-from .breeding import Breeder
+from .breeding import Breeder, Rows
 from .constraints import Constraint, violations
 from .niches import best_of_each, nearest, shortfall, spread_out
 from .objective import Objective
@@ -107,7 +107,7 @@ class NicheSearch:
         self._seen.update(hashed[chosen].tolist())
         return codes[chosen]
 
-    def _hashed(self, codes: Codes) -> np.ndarray:
+    def _hashed(self, codes: Rows) -> np.ndarray:
         """64 bits per row. Two networks that shared them, once in many lifetimes, would cost one of them its chance."""
         return (codes.astype(np.uint64) * self._keys).sum(axis=1, dtype=np.uint64)
 
@@ -118,7 +118,7 @@ class NicheSearch:
             new[new] = violations(self.constraints, codes[new]) <= 0
         return new
 
-    def _breed(self, codes: Codes, values: Values) -> tuple[Codes, tuple[Codes, Values]]:
+    def _breed(self, codes: Rows, values: Values) -> tuple[Codes, tuple[Rows, Values]]:
         """The next rows to score, and the population that they come from."""
         low = self.found.values.min(axis=0)
         extent = self.found.values.max(axis=0) - low
@@ -139,9 +139,9 @@ class NicheSearch:
             rows = self._promising(children, low, extent, resolved)
             if len(rows):
                 return rows[: self.budget - self.found.evaluations], (codes, values)
-        return codes[:0], (codes, values)
+        return np.empty((0, codes.shape[1]), dtype=np.int64), (codes, values)
 
-    def _children(self, codes: Codes, niche: np.ndarray, centres: Values, genes: int) -> Codes:
+    def _children(self, codes: Rows, niche: np.ndarray, centres: Values, genes: int) -> Rows:
         """Siblings of parents drawn niche by niche, (batch * siblings, D); siblings are neighbours."""
         size = np.bincount(niche, minlength=len(centres))
         occupied = np.flatnonzero(size)
@@ -156,7 +156,7 @@ class NicheSearch:
         second = begin[away] + (self.rng.random(len(away)) * size[away]).astype(np.int64)
         return self.breeder.children(codes[first], codes[second], self.rng, genes)
 
-    def _promising(self, children: Codes, low: Values, extent: Values, front: Values) -> Codes:
+    def _promising(self, children: Rows, low: Values, extent: Values, front: Values) -> Codes:
         """Of every eight siblings the new feasible one with the least expected shortfall; distinct rows."""
         hashed = self._hashed(children)
         able = np.flatnonzero(self._new_and_feasible(children.astype(np.int64), hashed))
