@@ -1,0 +1,41 @@
+"""The front of ensembles while it is searched: what has to be beaten at each latency."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blocks import Integers
+from .ensembles import Sets
+
+Latencies = NDArray[np.float64]
+
+
+class Archive:
+    """Non-dominated sets of members by rising latency and rising count of images; equal ones stay out."""
+
+    def __init__(self, networks: int) -> None:
+        self.sets: Sets = np.zeros((0, networks), dtype=bool)
+        self.latencies: Latencies = np.zeros(0)
+        self.correct: Integers = np.zeros(0, dtype=np.int64)
+
+    def reached(self, latencies: Latencies) -> Integers:
+        """Images right for the best known set that is as fast, (n,); -1 where there is none."""
+        place = np.searchsorted(self.latencies, latencies, side="right")
+        return np.concatenate([[-1], self.correct])[place]
+
+    def best_within(self, latency: float) -> Sets:
+        """The members (N,) of the best known set that is as fast; there must be one."""
+        return self.sets[np.searchsorted(self.latencies, latency, side="right") - 1]
+
+    def offer(self, sets: Sets, latencies: Latencies, correct: Integers) -> None:
+        """Take in what is better than everything as fast, and drop what it beats."""
+        better = np.flatnonzero(correct > self.reached(latencies))
+        if not len(better):
+            return
+        order = better[np.lexsort((-correct[better], latencies[better]))]
+        every = np.concatenate([self.latencies, latencies[order]])
+        counts = np.concatenate([self.correct, correct[order]])
+        members = np.concatenate([self.sets, sets[order]])
+        by_latency = np.lexsort((-counts, every))
+        before = np.maximum.accumulate(np.concatenate([[-1], counts[by_latency]]))[:-1]
+        kept = by_latency[counts[by_latency] > before]
+        self.sets, self.latencies, self.correct = members[kept], every[kept], counts[kept]

@@ -1,0 +1,295 @@
+"""Which networks of a front should vote together: ensembles of high accuracy and low latency.
+
+Singles belong to the same front as ensembles. All pairs are counted and all triples are counted or bounded, so that the
+front is exact up to three members; larger ensembles grow out of it: every ensemble of the front is changed by one
+network at a time, added, removed or exchanged, until nothing on the front can be improved that way. The latency of
+members side by side is that of the slowest one, so that for each slowest member any faster ones are free: the same
+moves, from the fast end to the slow end, hand every gain on to the levels above.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...errors import ConfigError
+from .archive import Archive
+from .blocks import Integers
+from .bounds import PairBits, RowBits
+from .ensembles import (
+    EnsembleFront,
+    Rule,
+    Sets,
+    check_latencies,
+    check_rule,
+    front_of,
+    latencies_of,
+    reference_point,
+)
+from .votes import VoteTable
+
+Indices = NDArray[np.int64]
+EXHAUSTIVE_NETWORKS = 14  # 16,383 sets: no more than the search would look at
+_FIRST_STRIDE = 16
+_EXCHANGES = 8  # tried at a time, of those that look best
+_REMOVALS_TO_EXCHANGE = 8  # of an ensemble with many members only the least missed ones are exchanged
+
+
+def select_ensembles(
+    votes: VoteTable,
+    latencies_ms: ArrayLike,
+    rule: str = "summed",
+    *,
+    at_least: int = 1,
+    most: int = 100,
+    evaluations: int | None = None,
+    mixtures: int = 300,
+    seed: int = 0,
+    reference: tuple[float, float] | None = None,
+) -> EnsembleFront:
+    """Find the front of ensembles of a table: at most `most`, distinct, by rising latency.
+
+    Args:
+        latencies_ms: of every network (N,).
+        rule: "summed", members run one after the other; "maximal", side by side.
+        at_least: fewest members; 1 lets single networks compete.
+        evaluations: most ensembles to count images for; None: as many as the search takes (all pairs among them).
+            Ensembles that a bound rules out are not counted.
+        mixtures: how often two ensembles of the front are mixed at random when nothing else improves it.
+        seed: of these mixtures; same seed, same result.
+        reference: latency in ms and error in percent for hypervolumes; None: see `reference_point`.
+
+    Up to 14 networks all sets are tried.
+
+    Raises:
+        ConfigError: one network, networks that all agree, a latency that is missing, an impossible option.
+    Source: the problem is that of OFA3 (see `published`); the way of solving it is our own.
+    """
+    checked, latencies = check_rule(rule), check_latencies(latencies_ms, votes.members)
+    if votes.members < 2:
+        raise ConfigError("one network is no ensemble: predictions of at least two are needed")
+    if votes.all_equal():
+        raise ConfigError(f"all {votes.members} networks give the same predictions; there is nothing to choose")
+    if not 1 <= at_least <= votes.members or most < 1:
+        raise ConfigError(f"at_least={at_least} most={most}: between 1 and {votes.members} members, 1 ensemble or more")
+    if evaluations is not None and evaluations < votes.members:
+        raise ConfigError(f"evaluations={evaluations}: each of the {votes.members} networks is evaluated first")
+    search = _Search(votes, latencies, checked, at_least, evaluations)
+    every = 2**votes.members - 1
+    if votes.members <= EXHAUSTIVE_NETWORKS and (evaluations is None or evaluations >= every):
+        search.everything()
+    else:
+        search.run(mixtures, seed)
+    if reference is None:
+        reference = reference_point(latencies, search.singles, votes.images, checked)
+    found = search.archive
+    return front_of(found.sets, found.correct, latencies, checked, votes.images, search.evaluations, reference, most)
+
+
+class _Search:
+    """One selection: what was counted so far, and the moves that look for more."""
+
+    def __init__(
+        self, votes: VoteTable, latencies: NDArray[np.float64], rule: Rule, at_least: int, budget: int | None
+    ) -> None:
+        self.votes = votes
+        self.latencies = latencies
+        self.rule: Rule = rule
+        self.at_least = at_least
+        self.budget = budget
+        self.leading = Archive(votes.members)  # of any size: what ensembles of `at_least` members grow from
+        self.archive = Archive(votes.members) if at_least > 1 else self.leading
+        self._counted: dict[bytes, int] = {}
+        self._changed: set[bytes] = set()
+        self._exchanged: set[bytes] = set()
+        self._bits = RowBits(votes)
+        networks = np.eye(votes.members, dtype=bool)
+        self.singles = self._count(networks, lambda fresh: votes.correct(networks[fresh]))
+
+    @property
+    def evaluations(self) -> int:
+        """Distinct ensembles whose images were counted."""
+        return len(self._counted)
+
+    def everything(self) -> None:
+        """Count every set of members."""
+        every = (np.arange(1, 2**self.votes.members)[:, None] >> np.arange(self.votes.members)) & 1 > 0
+        self._count(every, lambda fresh: self.votes.correct(every[fresh]))
+
+    def run(self, mixtures: int, seed: int) -> None:
+        """Levels of latency, pairs and triples, the neighbours of the front, and what its mixtures lead to."""
+        if self.rule == "maximal":
+            self._levels()
+        if self.budget is None:
+            self._triples(self._pairs())
+        self._climb()
+        self._mix(mixtures, np.random.default_rng(seed))
+
+    def _count(self, sets: Sets, by: Callable[[Indices], Integers]) -> Integers:
+        """Images right per set, -1 where the budget is spent; `by` counts the rows (indices) that are new."""
+        keys = [row.tobytes() for row in np.packbits(sets, axis=1)]
+        fresh = np.array([row for row, key in enumerate(keys) if key not in self._counted], dtype=np.int64)
+        if self.budget is not None:
+            fresh = fresh[: self.budget - self.evaluations]
+        if len(fresh):
+            counts = by(fresh)
+            self._counted.update((keys[row], count) for row, count in zip(fresh, counts.tolist(), strict=True))
+            new, latency = sets[fresh], self._latency(sets[fresh])
+            large = new.sum(axis=1) >= self.at_least
+            self.archive.offer(new[large], latency[large], counts[large])
+            if self.archive is not self.leading:
+                self.leading.offer(new, latency, counts)
+        return np.array([self._counted.get(key, -1) for key in keys], dtype=np.int64)
+
+    def _latency(self, sets: Sets) -> NDArray[np.float64]:
+        return latencies_of(sets, self.latencies, self.rule)
+
+    def _spent(self) -> bool:
+        return self.budget is not None and self.evaluations >= self.budget
+
+    def _levels(self) -> None:
+        """Side by side, each slowest network is a level of latency: improve the best ensemble of each, fast to slow.
+
+        What a level gains the slower ones begin with. The first time only some levels are worked on.
+        """
+        order = np.argsort(self.latencies, kind="stable")
+        settled: set[bytes] = set()
+        before, stride = -1, _FIRST_STRIDE
+        while (before < len(settled) or stride > 1) and not self._spent():
+            before = len(settled)
+            for level, network in enumerate(order):
+                latency = float(self.latencies[network])
+                self._join(self.leading.best_within(latency), network)
+                best = self.leading.best_within(latency)
+                while level % stride == 0 and best.tobytes() not in settled:
+                    settled.add(best.tobytes())
+                    self._settle(best, order[: level + 1])
+                    best = self.leading.best_within(latency)
+            stride = 1
+
+    def _join(self, best: Sets, network: int) -> None:
+        """Let a network join, take the place of each member in turn, or stand alone."""
+        members = np.flatnonzero(best)
+        if network in members:
+            return
+        choices = np.repeat(best[None], len(members) + 2, axis=0)
+        choices[np.arange(len(members)), members] = False
+        choices[-1] = False
+        choices[:, network] = True
+        self._count(choices, lambda fresh: self.votes.correct(choices[fresh]))
+
+    def _settle(self, inclusion: Sets, networks: Indices) -> None:
+        """Add each of some networks, take each member out, and make the exchanges that both speak for."""
+        sums, others = self.votes.sums(inclusion), networks[~inclusion[networks]]
+        more = _changed(inclusion, others)
+        gains = self._count(more, lambda fresh: self.votes.correct_with(sums, others[fresh]))
+        members = np.flatnonzero(inclusion)
+        if len(members) < 2 or not len(others):
+            return
+        losses = self._without_each(inclusion, members)
+        promise = (losses[:, None] + gains).ravel()
+        best = np.argsort(-promise, kind="stable")[:_EXCHANGES]
+        exchanged = np.repeat(inclusion[None], len(best), axis=0)
+        exchanged[np.arange(len(best)), members[best // len(others)]] = False
+        exchanged[np.arange(len(best)), others[best % len(others)]] = True
+        self._count(exchanged, lambda fresh: self.votes.correct(exchanged[fresh]))
+
+    def _pairs(self) -> PairBits:
+        """Count all pairs."""
+        low, high = np.triu_indices(self.votes.members, 1)
+        sets = np.zeros((len(low), self.votes.members), dtype=bool)
+        sets[np.arange(len(low)), low] = sets[np.arange(len(low)), high] = True
+        pairs = PairBits(self._bits, self.votes.members)
+        counts = pairs.counts()
+        self._count(sets, lambda fresh: counts[fresh])
+        return pairs
+
+    def _triples(self, pairs: PairBits) -> None:
+        """Count all triples that the pairs in them do not rule out."""
+        for low, middle in zip(*np.triu_indices(self.votes.members - 1, 1), strict=True):
+            pair = np.zeros(self.votes.members, dtype=bool)
+            pair[[low, middle]] = True
+            later = np.arange(middle + 1, self.votes.members)
+            self._with_each(pair, later, pairs.triple_bounds(int(low), int(middle)))
+
+    def _climb(self) -> None:
+        """Change one network of every ensemble of the front, in sweeps, until nothing improves; then exchange one.
+
+        One after the other, ensembles beat single networks at the slow end: sweeps begin there.
+        """
+        while not self._spent():
+            if todo := self._open(self._changed):
+                done, move = self._changed, self._change
+            elif todo := self._open(self._exchanged):
+                done, move = self._exchanged, self._exchange
+            else:
+                return
+            for row in todo if self.rule == "maximal" else reversed(todo):
+                if row.tobytes() in {known.tobytes() for known in self._fronts()}:  # not beaten in this sweep
+                    done.add(row.tobytes())
+                    move(row)
+
+    def _mix(self, mixtures: int, rng: np.random.Generator) -> None:
+        """Mix pairs of ensembles of the front with a few random changes, and climb from where that leads."""
+        for _ in range(mixtures):
+            if self._spent():
+                return
+            front = self._fronts()
+            first, second = front[rng.integers(len(front), size=2)]
+            mixed = np.where(rng.random(self.votes.members) < 0.5, first, second)
+            mixed[rng.integers(self.votes.members, size=rng.integers(3))] ^= True
+            if mixed.any():
+                self._change(mixed)
+                self._climb()
+
+    def _fronts(self) -> Sets:
+        if self.archive is self.leading:
+            return self.archive.sets
+        return np.concatenate([self.leading.sets, self.archive.sets])
+
+    def _open(self, done: set[bytes]) -> list[Sets]:
+        return [row for row in self._fronts() if row.tobytes() not in done]
+
+    def _change(self, inclusion: Sets) -> None:
+        """Add each network that is not in; take out each one that is."""
+        self._add_each(inclusion)
+        members = np.flatnonzero(inclusion)
+        if len(members) > 1:
+            self._without_each(inclusion, members)
+
+    def _exchange(self, inclusion: Sets) -> None:
+        """Put each network in the place of each member, or of those that are missed least."""
+        members = np.flatnonzero(inclusion)
+        if len(members) > 1:
+            counts = self._without_each(inclusion, members)
+            for member in members[np.argsort(-counts, kind="stable")[:_REMOVALS_TO_EXCHANGE]]:
+                rest = inclusion.copy()
+                rest[member] = False
+                self._add_each(rest)
+
+    def _add_each(self, inclusion: Sets) -> None:
+        networks = np.flatnonzero(~inclusion)
+        if len(networks):
+            self._with_each(inclusion, networks, self._bits.bounds(inclusion, networks))
+
+    def _with_each(self, inclusion: Sets, networks: Indices, bounds: Integers) -> None:
+        """Count the ensemble with each network in turn, where its bound is above what is known to be as fast."""
+        sets = _changed(inclusion, networks)
+        chance = bounds > self.archive.reached(self._latency(sets))
+        if chance.any():
+            sums, left = self.votes.sums(inclusion), networks[chance]
+            self._count(sets[chance], lambda fresh: self.votes.correct_with(sums, left[fresh]))
+
+    def _without_each(self, inclusion: Sets, members: Indices) -> Integers:
+        """Count the ensemble without each member in turn."""
+        sums = self.votes.sums(inclusion)
+        return self._count(
+            _changed(inclusion, members), lambda fresh: self.votes.correct_with(sums, members[fresh], sign=-1)
+        )
+
+
+def _changed(inclusion: Sets, networks: Indices) -> Sets:
+    """The ensemble with each network in turn put in or taken out, (n, N)."""
+    sets = np.repeat(inclusion[None], len(networks), axis=0)
+    sets[np.arange(len(networks)), networks] ^= True
+    return sets
