@@ -172,6 +172,10 @@ def test_predicted_search_stays_within_limits_and_is_marked() -> None:
     truth = LAND.accuracy(SPACE.encode([result.chosen.arch]))[0]
     best = run_evolution(SPACE, LAND.accuracy, [Constraint("macs", limits["macs"], LAND.macs)], generations=20).score
     assert truth > best - 0.01
+    assert len(result.front) <= 101
+    other = SPACE.restrict(resolutions=(32,))
+    with pytest.raises(ConfigError, match="model of objective top1 was made for space mbv3_small, with other choices"):
+        search_predicted(other, predictor, {"macs": Landscape(other).macs})
 
 
 def test_initial_networks_cover_the_cost_range() -> None:

@@ -18,6 +18,9 @@ from .pareto import pareto_search
 from .predictor import FEWEST_LABELS, AccuracyPredictor, PredictorQuality
 from .proposals import Goal
 from .result import SearchMember, SearchResult
+from .subset import reduce_front
+
+_DELIVERED = 100  # networks of a predicted front: more than anyone compares, enough to keep its hypervolume
 
 
 def search_measured(
@@ -84,17 +87,20 @@ def search_predicted(
 ) -> SearchResult:
     """Find the most accurate network within the limits, and a front, by predicted accuracy; nothing is measured.
 
-    The front within the limits comes from `pareto_search`, the chosen network from `run_evolution`; members carry the
-    predictor's error bar.
+    The front within the limits comes from `pareto_search`, reduced to the 100 networks that keep most of its
+    hypervolume; the chosen network comes from `run_evolution`; members carry the predictor's error bar.
 
     Raises:
         InfeasibleConstraint: no network meets the limits; states the feasible range.
-        ConfigError: a limit or a front cost that has no cost, or an unknown algorithm.
+        ConfigError: a limit or a front cost that has no cost, an unknown algorithm, a predictor of another space.
     """
     started = time.perf_counter()
     goal = Goal.of(costs, limits, front_cost)
     cost = goal.costs[goal.front_cost]
-    objectives = [Objective("top1", predictor.predict, maximise=True), Objective(goal.front_cost, cost, cheap=True)]
+    objectives = [
+        Objective.of("top1", predictor, space, maximise=True),
+        Objective(goal.front_cost, cost, cheap=True),
+    ]
     best = run_evolution(
         space, predictor.predict, goal.constraints, population=population, generations=generations, seed=seed
     )
@@ -108,7 +114,8 @@ def search_predicted(
         constraints=goal.constraints,
         initial=space.encode([best.best]),
     )
-    codes = unique_codes(np.concatenate([space.encode([best.best]), space.encode(front.archs)]))
+    delivered = reduce_front(front, _DELIVERED)
+    codes = unique_codes(np.concatenate([space.encode([best.best]), space.encode(delivered.archs)]))
     top1, errors = predictor.predict_with_error(codes)
     members = _members(space, goal, codes, top1, errors, top1.tolist(), measured=False)
     seconds = time.perf_counter() - started
