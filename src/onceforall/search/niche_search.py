@@ -10,7 +10,7 @@ from .breeding import Breeder, Rows
 from .constraints import Constraint, violations
 from .niches import best_of_each, nearest, shortfall, spread_out
 from .objective import Objective
-from .operators import Codes, Values, spread_codes
+from .operators import Codes, Values, spread_codes, uniform_family_codes
 from .running_front import RunningFront
 from .screening import LinearScreen
 
@@ -67,9 +67,9 @@ class NicheSearch:
     def run(self, given: Codes | None, feasible: Codes) -> Iterator[tuple[Codes, Values]]:
         """Score a first population and then children until the budget is spent or nothing new is found.
 
-        The first population begins with the rows `given` and is made from samples, or, where those rarely fit, from
-        rows known to be `feasible`. Yields the rows of every batch and their minimised values, (n, D) and
-        (n, objectives).
+        The first population: the rows `given`, networks whose blocks are all alike (hard to beat with few evaluations),
+        samples, and, where those rarely fit, walks from rows known to be `feasible`. Yields the rows of every batch and
+        their minimised values, (n, D) and (n, objectives).
         """
         rows = self._first(min(2 * self.batch, self.budget), given, feasible)
         population: tuple[Any, Values] = rows[:0].astype(np.uint8), self.found.values
@@ -86,6 +86,8 @@ class NicheSearch:
 
     def _first(self, count: int, given: Codes | None, feasible: Codes) -> Codes:
         found = self._fresh(feasible[:0] if given is None else np.asarray(given, dtype=np.int64), count)
+        family = self.rng.permutation(uniform_family_codes(self.space))
+        found = np.concatenate([found, self._fresh(family, count - len(found))])
         for _ in range(_ATTEMPTS):
             half = (count - len(found) + 1) // 2
             drawn = [spread_codes(self.space, half, self.rng), self.space.sample_codes(half, self.rng)]
