@@ -1,10 +1,23 @@
+import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from onceforall.errors import ConfigError
-from onceforall.search import Constraint, Front, Objective, hypervolume, non_dominated, pareto_search, require_feasible
+from onceforall.interop.official import load_accuracy_predictor, load_latency_table
+from onceforall.search import (
+    Constraint,
+    Front,
+    Objective,
+    hypervolume,
+    non_dominated,
+    pareto_search,
+    reduce_front,
+    require_feasible,
+    run_evolution,
+)
 from onceforall.search.niche_search import NicheSearch
 from onceforall.search.operators import enumerate_codes, neighbour_codes
 from onceforall.space import SearchSpace, create_space
@@ -139,3 +152,25 @@ def test_a_score_that_is_no_number() -> None:
     broken = Objective("top1", lambda codes: np.full(len(codes), np.nan), maximise=True)
     with pytest.raises(ConfigError, match="top1 is nan"):
         search(SPACE, [broken, objectives(LAND)[2][1]], 100)
+
+
+def test_beats_the_published_searches_on_their_own_models(shared: Path) -> None:
+    """OFA² (arXiv 2303.13683): the best of nine published runs of 100,000 evaluations; the official search at 20 ms."""
+    space = create_space("mbv3_w1.2", resolutions=(160, 176, 192, 208, 224))
+    predictor = load_accuracy_predictor(shared / "official/acc_predictor.pth", space)
+    table = load_latency_table(shared / "official/note10", space)
+    wanted = [
+        Objective("latency_ms", table.predict, cheap=True),
+        Objective("error", lambda codes: 100 - 100 * predictor.predict(codes)),
+    ]
+    front = pareto_search(space, wanted, population=100, generations=1000, seed=1)
+    published = json.loads((shared / "golden/ofa2/ofa2_published.json").read_text())["hv_final"]
+    best = max(value for runs in published.values() for value in runs.values())
+    delivered = reduce_front(front, 100, (100.0, 25.0))
+    assert len(set(delivered.archs)) == 100
+    assert delivered.hypervolume((100.0, 25.0)) > best + 10
+    found = run_evolution(space, predictor.predict, [Constraint("latency_ms", 20, table.predict)], seed=1)
+    official = json.loads((shared / "golden/evolution_note10_public.json").read_text())["entries"]
+    assert found.evaluations <= 50_100
+    assert found.costs["latency_ms"] <= 20
+    assert found.score > max(entry["best_acc"] for entry in official if entry["limit_ms"] == 20)
