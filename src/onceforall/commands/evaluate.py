@@ -88,6 +88,7 @@ def evaluate(config: EvaluateConfig) -> list[dict[str, Any]]:
         subject = _of_run(config) if config.checkpoint is None else _of_checkpoint(config)
         results = _measure(config, subject, world, device)
         if config.finetune_epochs is not None:
+            _write(config, results)  # fine-tuning takes long; what is known already is kept
             results = _with_finetuned(config, subject, results, device)
         if world.is_main:
             _write(config, results)
