@@ -44,3 +44,16 @@ def all_sets(networks: int) -> NDArray[np.bool_]:
     """Every set with at least one member, (2^N - 1, N)."""
     numbers = np.arange(1, 2**networks)
     return (numbers[:, None] >> np.arange(networks)) & 1 > 0
+
+
+def front_like_table(
+    rng: np.random.Generator, networks: int, images: int, classes: int
+) -> tuple[NDArray[np.float16], NDArray[np.int64], NDArray[np.float64]]:
+    """Like the networks of one front: most errors are shared, fast networks share more of them; with latencies (N,)."""
+    labels = np.arange(images) * classes // images
+    logits = 1.6 * rng.normal(size=(images, classes))
+    logits[np.arange(images), labels] += rng.normal(6, 3.5, size=images)
+    rank = np.linspace(0, 1, networks)[:, None, None]
+    every = logits + (1.3 - 0.8 * rank**0.6) * rng.normal(size=(images, classes))
+    every = np.exp(every + (0.4 - 0.05 * rank) * rng.normal(size=every.shape))
+    return (every / every.sum(axis=2, keepdims=True)).astype(np.float16), labels, 9.9 * 4.7 ** rank.ravel()

@@ -27,10 +27,21 @@ def test_the_archive_is_the_front_in_order(offers, batch):
         assert archive.best_within(latency).tolist() == row.tolist()
 
 
-def test_what_is_only_as_good_stays_out():
+def test_what_is_only_as_good_stays_out_but_is_remembered():
     archive = Archive(3)
     first, second = np.eye(3, dtype=bool)[:2]
     archive.offer(first[None], np.array([2.0]), np.array([5]))
     archive.offer(second[None], np.array([2.0]), np.array([5]))
     archive.offer(second[None], np.array([3.0]), np.array([5]))
     assert archive.sets.tolist() == [first.tolist()]
+    assert archive.equal.tolist() == [first.tolist(), second.tolist()]
+    archive.offer(~first[None], np.array([2.0]), np.array([6]))
+    assert archive.sets.tolist() == archive.equal.tolist() == [(~first).tolist()]
+
+
+def test_only_some_of_equal_sets_are_remembered():
+    archive = Archive(6)
+    sets = (np.arange(1, 64)[:, None] >> np.arange(6)) & 1 > 0
+    archive.offer(sets, np.full(63, 2.0), np.full(63, 5))
+    assert archive.equal.tolist() == sets[:16].tolist()
+    assert Archive(6).equal.shape == (0, 6)

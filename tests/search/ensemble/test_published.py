@@ -9,9 +9,10 @@ from onceforall.errors import ConfigError
 from onceforall.search.ensemble.blocks import array_blocks
 from onceforall.search.ensemble.ensembles import latencies_of
 from onceforall.search.ensemble.published import ALGORITHMS, PRESETS, published_selection
+from onceforall.search.ensemble.selection import select_ensembles
 from onceforall.search.ensemble.votes import VoteTable
 
-from .tables_of_numbers import made_table
+from .tables_of_numbers import front_like_table, made_table
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,18 @@ def test_the_first_generation_is_everyone_together(made):
     front = published_selection(votes, latencies, preset, progress=seen.append)
     assert [one.members for one in front.ensembles] == [tuple(range(20))]
     assert (front.evaluations, seen) == (1, [1])
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_our_selection_has_more_hypervolume_at_a_twentieth_of_the_evaluations(name):
+    table, labels, latencies = front_like_table(np.random.default_rng(0), 60, 1000, 20)
+    preset = replace(PRESETS[name], generations=150)
+    votes = VoteTable(array_blocks(table, labels), top=preset.top)
+    for algorithm in ALGORITHMS:
+        theirs = published_selection(votes, latencies, preset, algorithm, seed=1)
+        ours = select_ensembles(votes, latencies, preset.rule, evaluations=theirs.evaluations // 20)
+        assert ours.evaluations <= theirs.evaluations / 20
+        assert ours.hypervolume() > theirs.hypervolume(ours.reference)
 
 
 def test_an_unknown_algorithm_is_refused(made):

@@ -9,13 +9,29 @@ from .ensembles import Sets
 Latencies = NDArray[np.float64]
 
 
+_MOST_EQUAL = 16
+
+
 class Archive:
-    """Non-dominated sets of members by rising latency and rising count of images; equal ones stay out."""
+    """Non-dominated sets of members by rising latency and rising count of images, one for each point of the front.
+
+    `equal` holds some more sets of the same latency and count: images are whole numbers, so that a way up often leads
+    over sets that are only as good.
+    """
 
     def __init__(self, networks: int) -> None:
         self.sets: Sets = np.zeros((0, networks), dtype=bool)
         self.latencies: Latencies = np.zeros(0)
         self.correct: Integers = np.zeros(0, dtype=np.int64)
+        self._equal: dict[tuple[float, int], dict[bytes, Sets]] = {}
+
+    @property
+    def equal(self) -> Sets:
+        """Sets on the front, with those of equal points, (n, N)."""
+        points = zip(self.latencies.tolist(), self.correct.tolist(), strict=True)
+        return np.array([row for point in points for row in self._equal[point].values()]).reshape(
+            -1, self.sets.shape[1]
+        )
 
     def reached(self, latencies: Latencies) -> Integers:
         """Images right for the best known set that is as fast, (n,); -1 where there is none."""
@@ -29,8 +45,15 @@ class Archive:
     def offer(self, sets: Sets, latencies: Latencies, correct: Integers) -> None:
         """Take in what is better than everything as fast, and drop what it beats."""
         better = np.flatnonzero(correct > self.reached(latencies))
-        if not len(better):
-            return
+        if len(better):
+            self._insert(sets, latencies, correct, better)
+        for row in np.flatnonzero(correct == self.reached(latencies)):
+            point = (float(latencies[row]), int(correct[row]))
+            alike = self._equal.setdefault(point, {})
+            if len(alike) < _MOST_EQUAL:
+                alike[sets[row].tobytes()] = sets[row].copy()
+
+    def _insert(self, sets: Sets, latencies: Latencies, correct: Integers, better: Integers) -> None:
         order = better[np.lexsort((-correct[better], latencies[better]))]
         every = np.concatenate([self.latencies, latencies[order]])
         counts = np.concatenate([self.correct, correct[order]])

@@ -31,6 +31,7 @@ from .votes import VoteTable
 Indices = NDArray[np.int64]
 EXHAUSTIVE_NETWORKS = 14  # 16,383 sets: no more than the search would look at
 _FIRST_STRIDE = 16
+_NEAR = 5  # places along the front
 _EXCHANGES = 8  # tried at a time, of those that look best
 _REMOVALS_TO_EXCHANGE = 8  # of an ensemble with many members only the least missed ones are exchanged
 
@@ -43,7 +44,7 @@ def select_ensembles(
     at_least: int = 1,
     most: int = 100,
     evaluations: int | None = None,
-    mixtures: int = 300,
+    mixtures: int = 1000,
     seed: int = 0,
     reference: tuple[float, float] | None = None,
 ) -> EnsembleFront:
@@ -235,17 +236,19 @@ class _Search:
             if self._spent():
                 return
             front = self._fronts()
-            first, second = front[rng.integers(len(front), size=2)]
-            mixed = np.where(rng.random(self.votes.members) < 0.5, first, second)
-            mixed[rng.integers(self.votes.members, size=rng.integers(3))] ^= True
+            first, second = rng.integers(len(front), size=2)
+            if rng.random() < 0.5:  # two that are neighbours on the front: their mixture is about as fast
+                second = np.clip(first + rng.integers(-_NEAR, _NEAR + 1), 0, len(front) - 1)
+            mixed = np.where(rng.random(self.votes.members) < 0.5, front[first], front[second])
+            mixed[rng.integers(self.votes.members, size=rng.integers(4))] ^= True
             if mixed.any():
                 self._change(mixed)
                 self._climb()
 
     def _fronts(self) -> Sets:
         if self.archive is self.leading:
-            return self.archive.sets
-        return np.concatenate([self.leading.sets, self.archive.sets])
+            return self.archive.equal
+        return np.concatenate([self.leading.equal, self.archive.equal])
 
     def _open(self, done: set[bytes]) -> list[Sets]:
         return [row for row in self._fronts() if row.tobytes() not in done]
