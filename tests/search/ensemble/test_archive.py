@@ -44,4 +44,4 @@ def test_only_some_of_equal_sets_are_remembered():
     sets = (np.arange(1, 64)[:, None] >> np.arange(6)) & 1 > 0
     archive.offer(sets, np.full(63, 2.0), np.full(63, 5))
     assert archive.equal.tolist() == sets[:16].tolist()
-    assert Archive(6).equal.shape == (0, 6)
+    assert (Archive(6).equal.shape, Archive(6).equal.dtype) == ((0, 6), np.bool_)

@@ -101,6 +101,15 @@ def test_a_budget_holds_and_more_of_it_does_not_hurt(rule):
 
 
 @both_rules
+def test_ensembles_of_at_least_three_are_found_within_a_budget(rule):
+    table, labels, latencies = made(7, 30, 400)
+    front = select_ensembles(VoteTable(array_blocks(table, labels)), latencies, rule, at_least=3, evaluations=500)
+    assert front.evaluations <= 500
+    assert front.ensembles
+    assert min(len(one.members) for one in front.ensembles) >= 3
+
+
+@both_rules
 def test_no_ensemble_is_below_the_single_networks(rule):
     table, labels, latencies = made(8, 20, 300)
     votes = VoteTable(array_blocks(table, labels))

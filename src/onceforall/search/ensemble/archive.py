@@ -29,9 +29,8 @@ class Archive:
     def equal(self) -> Sets:
         """Sets on the front, with those of equal points, (n, N)."""
         points = zip(self.latencies.tolist(), self.correct.tolist(), strict=True)
-        return np.array([row for point in points for row in self._equal[point].values()]).reshape(
-            -1, self.sets.shape[1]
-        )
+        rows = [row for point in points for row in self._equal[point].values()]
+        return np.array(rows, dtype=bool).reshape(len(rows), self.sets.shape[1])
 
     def reached(self, latencies: Latencies) -> Integers:
         """Images right for the best known set that is as fast, (n,); -1 where there is none."""
