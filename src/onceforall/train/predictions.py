@@ -1,0 +1,64 @@
+"""Class probabilities of many sub-networks on one set of images, every network whole before the next."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..data import DataSource, ImageSet, eval_batches
+from ..errors import DataError
+from ..space import Arch
+from .calibrated import CalibratedNetworks
+from .loading import loading
+
+_HELD_BYTES = 2**31  # decoded images that are kept in memory for the next network
+
+
+def predict_each(
+    networks: CalibratedNetworks,
+    archs: Sequence[Arch],
+    source: DataSource,
+    images: ImageSet,
+    *,
+    networks_at_once: int = 16,
+) -> Iterator[tuple[Arch, NDArray[np.float32]]]:
+    """Yield every architecture, those of one resolution after the other, with its probabilities (images, classes).
+
+    Images are decoded once per resolution. Where they do not fit into two gigabytes, they are decoded once for every
+    `networks_at_once` networks, which are then finished together.
+
+    Raises:
+        DataError: an image that cannot be read, with its name: rows must be the same for all networks.
+        InvalidArch, StorageError.
+    """
+
+    def unreadable(name: str, reason: str) -> None:
+        raise DataError(f"{name} cannot be read ({reason}); remove it, or put a whole copy in its place")
+
+    for resolution in sorted({arch.resolution for arch in archs}):
+        members = [arch for arch in archs if arch.resolution == resolution]
+        common = loading(source, networks.device, networks.workers, on_corrupt=unreadable)
+
+        def decoded(resolution: int = resolution, common: dict = common) -> Iterator[tuple[Tensor, Tensor]]:
+            return eval_batches(images, resolution=resolution, batch_size=networks.batch_size, **common)
+
+        fits = len(images) * source.in_chans * resolution**2 * 4 <= _HELD_BYTES
+        held = list(decoded()) if fits else None
+        together = 1 if fits else networks_at_once
+        for first in range(0, len(members), together):
+            group = members[first : first + together]
+            parts = _probabilities([networks.network(arch) for arch in group], held or decoded())
+            yield from zip(group, parts, strict=True)
+
+
+@torch.inference_mode()
+def _probabilities(
+    networks: Sequence[nn.Module], batches: Sequence[tuple[Tensor, Tensor]] | Iterator[tuple[Tensor, Tensor]]
+) -> list[NDArray[np.float32]]:
+    parts: list[list[NDArray[np.float32]]] = [[] for _ in networks]
+    for images_NCHW, _ in batches:
+        for network, part in zip(networks, parts, strict=True):
+            part.append(network(images_NCHW).float().softmax(dim=1).cpu().numpy())
+    return [np.concatenate(part) for part in parts]
