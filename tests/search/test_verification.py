@@ -66,3 +66,23 @@ def test_what_the_predictor_has_learnt_from_says_nothing_about_it(predicted) -> 
     again = verify(result, evaluate, store)
     assert again.verification is None, "now all of them have labels"
     assert [member.arch for member in again.front] == [member.arch for member in checked.front]
+
+
+def test_a_network_that_was_learnt_from_may_be_better_than_what_was_predicted(predicted) -> None:
+    result, _ = predicted
+    store = LabelStore(None, SPACE, "")
+    limit = result.limits["macs"]
+    codes = SPACE.sample_codes(200, np.random.default_rng(5))
+    size = LAND.macs(codes)
+    inside, outside = SPACE.decode(codes[[np.argmin(size), np.argmax(size)]])
+    assert size.min() < limit < size.max()
+    for arch in (inside, outside):
+        store.add(arch, 0.999, 0.001)
+    checked = verify(result, evaluate, store, costs=COSTS)
+    assert checked.chosen is not None
+    assert checked.chosen.arch == inside
+    assert inside in {member.arch for member in checked.front}
+    assert outside not in {member.arch for member in checked.evaluated}, "it is beyond the limit"
+    (member,) = [member for member in checked.evaluated if member.arch == inside]
+    assert member.costs == {name: cost(SPACE.encode([inside]))[0] for name, cost in COSTS.items()}
+    assert verify(result, evaluate, LabelStore(None, SPACE, ""), costs=COSTS).verification == checked.verification

@@ -1,7 +1,8 @@
 """`ofa search`: the front of a run, and the best network within limits."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
@@ -87,12 +88,13 @@ def search_one(config: SearchConfig, quiet: bool = False) -> "SearchResult":
     out = console()
     for note in labels.notes:
         out.print(note)
-    evaluate = hold_out_accuracy(run, source, config)
+    evaluate, costs = hold_out_accuracy(run, source, config), costs_of(space, latency)
+    started = time.perf_counter()
     with out.status("searching") as status:
         result = _run_search(
             space,
             evaluate,
-            costs_of(space, latency),
+            costs,
             limits,
             labels,
             config,
@@ -104,7 +106,9 @@ def search_one(config: SearchConfig, quiet: bool = False) -> "SearchResult":
                 evaluate,
                 labels,
                 lambda done, total: status.update(f"verifying: {done} of {total} networks evaluated"),
+                costs,
             )
+    result = replace(result, seconds=time.perf_counter() - started)  # with collecting labels and verifying
     if len(labels) >= FEWEST_LABELS:
         fitted_predictor(space, labels).save(run.predictor_path)
     found = result.to_dict(name, None if latency is None else latency.device)

@@ -1,15 +1,18 @@
 """Predicted against measured: every network that a search delivers is evaluated for real."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..cost import kendall_tau
+from ..space import Arch
 from .collection import Evaluate, Progress, measured
+from .constraints import checked_values
 from .front import non_dominated
 from .labels import LabelStore
+from .operators import CodeFunction
 from .result import SearchMember, SearchResult
 
 
@@ -45,28 +48,36 @@ class Verification:
 
 
 def verify(
-    result: SearchResult, evaluate: Evaluate, labels: LabelStore, progress: Progress | None = None
+    result: SearchResult,
+    evaluate: Evaluate,
+    labels: LabelStore,
+    progress: Progress | None = None,
+    costs: Mapping[str, CodeFunction] | None = None,
 ) -> SearchResult:
     """Measure the front and the chosen network of a predicted search.
 
     The front that comes back is non-dominated by measured accuracy, and the chosen network the most accurate measured
-    one within the limits. Networks that have a label are not measured again; new labels are stored one by one.
+    one within the limits. Networks that have a label are not measured again; new labels are stored one by one. With
+    the `costs` of the search, every network that has a label and is within the limits competes with what was
+    delivered: one that the predictor has learnt from may be better.
 
     Raises:
         RunError: `evaluate` gave fewer results than networks.
     """
     delivered = {member.arch: member for member in (*result.front, result.chosen) if member is not None}
-    known = {arch for arch in delivered if arch in labels}
+    learnt = {label.arch for label in labels}
     members = []
     for label in measured(labels, list(delivered), evaluate):
         member = delivered[label.arch]
-        prediction = (None, None) if label.arch in known else (member.top1, member.top1_error)
+        prediction = (None, None) if label.arch in learnt else (member.top1, member.top1_error)
         members.append(SearchMember(label.arch, label.top1, label.top1_error, member.costs, True, *prediction))
         if progress is not None:
             progress(len(members), len(delivered))
+    if costs is not None:
+        members += _competitors(result, labels, delivered, costs)
     points = np.array([(member.costs[result.front_cost], -member.top1) for member in members])
     front = [member for member, keep in zip(members, non_dominated(points), strict=True) if keep]
-    within = [m for m in members if all(m.costs[name] <= limit for name, limit in result.limits.items())]
+    within = [member for member in members if _within(result, member)]
     return replace(
         result,
         score="verified",
@@ -75,6 +86,26 @@ def verify(
         evaluated=tuple(members),
         verification=_compared(members),
     )
+
+
+def _competitors(
+    result: SearchResult, labels: LabelStore, delivered: Collection[Arch], costs: Mapping[str, CodeFunction]
+) -> list[SearchMember]:
+    """Labelled networks within the limits that were not delivered."""
+    others = [label for label in labels if label.arch not in delivered]
+    if not others:
+        return []
+    codes = result.space.encode([label.arch for label in others])
+    values = {name: checked_values(name, cost, codes).tolist() for name, cost in costs.items()}
+    members = [
+        SearchMember(label.arch, label.top1, label.top1_error, {name: values[name][row] for name in values}, True)
+        for row, label in enumerate(others)
+    ]
+    return [member for member in members if _within(result, member)]
+
+
+def _within(result: SearchResult, member: SearchMember) -> bool:
+    return all(member.costs[name] <= limit for name, limit in result.limits.items())
 
 
 def _compared(members: Sequence[SearchMember]) -> Verification | None:
