@@ -87,6 +87,9 @@ class Run:
     def search_path(self, name: str) -> Path:
         return self.folder / "search" / f"{name}.json"
 
+    def ensembles_path(self, name: str) -> Path:
+        return self.folder / "ensembles" / f"{name}.json"
+
     def evaluate_path(self, name: str) -> Path:
         return self.folder / "evaluate" / f"{name}.json"
 
@@ -194,7 +197,15 @@ class Run:
 
     def searches(self) -> list[str]:
         """Names of the search results, newest first."""
-        found = (self.folder / "search").glob("*.json")
+        return self._names("search")
+
+    def ensembles(self) -> list[str]:
+        """Names of the results of ensemble selection, newest first."""
+        return self._names("ensembles")
+
+    def _names(self, folder: str) -> list[str]:
+        """Names of the JSON files of a folder, newest first."""
+        found = (self.folder / folder).glob("*.json")
         return [path.stem for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 

@@ -3,14 +3,25 @@
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import onnx
 import pytest
 
-from onceforall.cost import Latency, Timing, describe_machine, measure, measure_latencies, measure_latency, structure
+from onceforall.cost import (
+    Latency,
+    Timing,
+    describe_machine,
+    measure,
+    measure_latencies,
+    measure_latency,
+    measure_together,
+    structure,
+)
 from onceforall.cost.onnx_graph import write_onnx
-from onceforall.cost.worker import timed
+from onceforall.cost.worker import side_by_side, timed
 from onceforall.errors import ConfigError, MeasurementError
 from onceforall.space import create_space
 
@@ -68,6 +79,66 @@ def test_timed_runs_leave_the_first_out() -> None:
     calls: list[int] = []
     assert len(timed(lambda: calls.append(1), 4)) == 4
     assert len(calls) == 5
+
+
+def two_inputs(path: Path) -> Path:
+    """A file that adds the means of images of two sizes."""
+    shapes = {"images_4": ["batch", 1, 4, 4], "images_8": ["batch", 1, 8, 8]}
+    given = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    made = onnx.helper.make_tensor_value_info("sum", onnx.TensorProto.FLOAT, ["batch", 1, 1, 1])
+    nodes = [onnx.helper.make_node("GlobalAveragePool", [name], [f"mean_{name}"]) for name in shapes]
+    nodes.append(onnx.helper.make_node("Add", [f"mean_{name}" for name in shapes], ["sum"]))
+    graph = onnx.helper.make_graph(nodes, "two", given, [made])
+    opset = onnx.helper.make_opsetid("", 20)
+    onnx.save_model(onnx.helper.make_model(graph, ir_version=10, opset_imports=[opset]), str(path))
+    return path
+
+
+def test_a_file_with_several_inputs(tmp_path: Path) -> None:
+    path = two_inputs(tmp_path / "two.onnx")
+    assert measure_latencies([path], QUICK)[0].runs == 9
+    assert measure_together([path], QUICK).minimum_ms > 0
+    with pytest.raises(MeasurementError, match="input_shape states one input, but it has 2"):
+        measure_latency(path, input_shape=[1, 1, 4, 4])
+
+
+def test_files_that_start_together_take_as_long_as_the_slowest(files: list[Path]) -> None:
+    alone = measure_latencies(files, QUICK)
+    together = measure_together(files, QUICK)
+    assert together.runs == 9
+    assert together.estimate_ms > 0.8 * alone[1].minimum_ms
+    assert measure_together([files[0], files[0]], Timing(threads=2, rounds=2, repeats=2)).runs >= 4
+
+
+def test_runs_side_by_side_overlap_and_the_last_one_ends_the_sample() -> None:
+    meeting = threading.Barrier(3, timeout=10)  # passes only when all three are inside at the same time
+
+    def slow() -> None:
+        meeting.wait()
+        time.sleep(0.05)
+
+    assert min(timed(side_by_side([meeting.wait, slow, meeting.wait]), 3)) >= 50
+
+
+def test_a_failure_of_one_run_side_by_side_is_raised() -> None:
+    def broken() -> None:
+        raise ValueError("out of luck")
+
+    run = side_by_side([lambda: None, broken])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="out of luck"):
+            run()
+
+
+def test_files_that_cannot_start_together_are_named(tmp_path: Path, files: list[Path]) -> None:
+    bad = tmp_path / "bad.onnx"
+    bad.write_text("not a network")
+    with pytest.raises(MeasurementError, match=r"ONNX Runtime cannot run .*bad\.onnx"):
+        measure_together([files[0], bad], QUICK)
+    with pytest.raises(MeasurementError, match=r"gone\.onnx does not exist"):
+        measure_together([tmp_path / "gone.onnx"], QUICK)
+    with pytest.raises(ConfigError, match="nothing to measure"):
+        measure_together([], QUICK)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from .agreement import kendall_tau, mean_relative_error
 from .analytic import count_macs, count_params, macs_table, memory_table, params_table, peak_memory
 from .latency import LatencyModel
 from .latency_build import build_latency_model
-from .measure import Latency, Timing, describe_machine, measure_latencies, measure_latency
+from .measure import Latency, Timing, describe_machine, measure_latencies, measure_latency, measure_together
 from .plain import count_plain_macs
 from .table import CostTable, Term
 
@@ -24,6 +24,7 @@ __all__ = [
     "mean_relative_error",
     "measure_latencies",
     "measure_latency",
+    "measure_together",
     "memory_table",
     "params_table",
     "peak_memory",

@@ -119,6 +119,20 @@ def measure_latencies(
     return [Latency.from_rounds(samples) for samples in rounds]
 
 
+def measure_together(paths: Sequence[str | Path], timing: Timing) -> Latency:
+    """Latency of ONNX files that start at the same time, until the last has finished.
+
+    Each runs in a thread of its own with a runtime session of `timing.threads` threads; with fewer free cores than
+    files times threads they wait for each other, and the latency says so.
+
+    Raises:
+        ConfigError: no files. MeasurementError: as `measure_latency`.
+    """
+    if not paths:
+        raise ConfigError("nothing to measure: no files were given")
+    return Latency.from_rounds([samples[0] for samples in timed_rounds(paths, timing, together=True)])
+
+
 def timed_rounds(
     paths: Sequence[str | Path],
     timing: Timing,
@@ -126,12 +140,14 @@ def timed_rounds(
     rounds: Sequence[int] | None = None,
     input_shapes: Sequence[Sequence[int] | None] | None = None,
     seed: int = 0,
+    together: bool = False,
 ) -> Generator[dict[int, list[float]]]:
     """Measure round after round and yield, for each, milliseconds of the timed runs by index of the file.
 
     Args:
         rounds: per file; default `timing.rounds` for all.
         seed: of the order inside the rounds.
+        together: all files count as one, index 0, whose time is that from their common start to the end of the last.
 
     Raises:
         MeasurementError: a file that cannot be loaded or run; a process that crashed, or was silent for too long.
@@ -146,7 +162,7 @@ def timed_rounds(
         }
         for index, path in enumerate(paths)
     ]
-    request = {"networks": networks, "seed": seed, **asdict(timing)}
+    request = {"networks": networks, "seed": seed, "together": together, **asdict(timing)}
     for answer in _ask_worker(request, timing.patience_s):
         if "error" in answer:
             raise MeasurementError(f"ONNX Runtime cannot run {answer['file']}: {answer['error']}")
