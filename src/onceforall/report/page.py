@@ -65,7 +65,7 @@ def _guarded(title: str, make: Callable[[], str], contents: RunContents) -> str:
     """HTML of one part; a record with a hole in it costs that part and a note, not the page."""
     try:
         return make()
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         contents.notes.append(f"{title}: a file of this run lacks or garbles a value ({error!r})")
         return ""
 
