@@ -13,6 +13,7 @@ from onceforall.search import AccuracyPredictor, LabelStore, search_measured, se
 from onceforall.space import Arch, SearchSpace, create_space
 
 from ..search.synthetic import Landscape
+from .synthetic_ensembles import write_synthetic_ensembles
 
 STEPS = 3000
 PHASES = (
@@ -70,7 +71,9 @@ def write_synthetic_run(folder: Path, space: SearchSpace | None = None, budget: 
     write_json(folder / "search" / "predicted.json", checked.to_dict("predicted", "onnxruntime"))
 
     _write_latency(folder, space, land, rng)
-    chosen = json.loads((folder / "search" / "phone.json").read_text())["chosen"]
+    phone = json.loads((folder / "search" / "phone.json").read_text())
+    write_synthetic_ensembles(folder, phone["evaluated"][:10])
+    chosen = phone["chosen"]
     exported = {"file": f"{chosen['name']}.onnx", "format": "onnx", "name": chosen["name"], "arch": chosen["arch"]}
     exported |= {"resolution": 32, "max_abs_difference": 2.4e-6, "top1_agreement": 1.0, "images_compared": 256}
     write_json(folder / "deploy" / f"{chosen['name']}.json", exported | {"bytes": 2_613_004, "real_images": True})

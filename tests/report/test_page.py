@@ -35,10 +35,11 @@ def test_complete_run_fills_every_section(full_run: Path, tmp_path: Path) -> Non
     assert path == tmp_path / "out" / "page.html"
     text = page_without_library(path)
     assert set(sections_of(text).values()) == {"filled"}
-    assert len(sections_of(text)) == 12
+    assert len(sections_of(text)) == 13
     figures = figures_of(text)
     assert [int(number) for number in re.findall(r'data-figure="(\d+)"', text)] == list(range(len(figures)))
-    assert len(figures) == 8, "accuracy, loss, learning rate, two fronts, predictor, checked predictions, latency model"
+    single = ("accuracy", "loss", "learning rate", "predictor", "checked predictions", "latency model")
+    assert len(figures) == len(single) + 2 + 6, "two fronts, six of ensembles"
     for words in ("86.1 ± 0.4 %", "17,173,512 networks", "25 min 00 s", "broken.jpg", "2.61 MB", "82.20 %", "1.6 %"):
         assert words in text, words
 
@@ -130,7 +131,7 @@ def test_records_with_holes_cost_only_their_section(full_run: Path, tmp_path: Pa
     assert [key for key, state in states.items() if state == "empty"] == ["predictor", "latency"]
     assert "Latency model: a file of this run lacks" in text
     assert "Accuracy predictor: a file of this run lacks" in text
-    assert len(figures_of(text)) == 6
+    assert len(figures_of(text)) == 12
 
 
 def test_device_without_validation_and_holdout_evaluation(full_run: Path, tmp_path: Path) -> None:
@@ -179,5 +180,5 @@ def test_charts_appear_in_a_browser(full_run: Path, tmp_path: Path) -> None:
     command = [browser, *options, "--window-size=1280,900", "--dump-dom", path.as_uri()]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     drawn = re.findall(r'<div data-figure="\d+" class="js-plotly-plot"', found)
-    assert len(drawn) == 8
+    assert len(drawn) == 14
     assert 'class="legendtext"' in found

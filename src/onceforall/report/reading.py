@@ -30,6 +30,7 @@ class RunContents:
     predictor: Record | None = None
     searches: list[Record] = field(default_factory=list)
     devices: list[Record] = field(default_factory=list)
+    ensembles: list[Record] = field(default_factory=list)
     exports: list[Record] = field(default_factory=list)
     tests: list[Record] = field(default_factory=list)
     finetuned: list[Record] = field(default_factory=list)
@@ -90,6 +91,7 @@ def read_run(folder: str | Path) -> RunContents:
     contents.predictor = next(_records(contents, "predictor/predictor.json", ("quality",)), None)
     contents.searches = list(_records(contents, "search/*.json", ("name", "front", "evaluated", "constraints")))
     contents.devices = list(_records(contents, "devices/*.json", ("name", "devices")))
+    contents.ensembles = list(_records(contents, "ensembles/*.json", ("name", "networks", "holdout_images", "rules")))
     contents.exports = list(_records(contents, "deploy/*.json", ("file", "name")))
     contents.tests = list(_records(contents, "evaluate/*.json", ("name", "arch", "top1", "images")))
     contents.finetuned = list(_records(contents, "finetune/*.json", ("arch",)))

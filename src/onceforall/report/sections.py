@@ -9,6 +9,7 @@ from ..errors import OnceForAllError
 from ..space import Arch, SearchSpace
 from .charts import accuracy_chart, agreement_chart, front_chart, learning_rate_chart, loss_chart
 from .drawing import draw_arch, kernel_legend
+from .ensembles import ensembles
 from .layout import Page, facts, table
 from .promises import devices, verification
 from .reading import Record, RunContents, measured_front, members_of
@@ -47,6 +48,7 @@ def sections() -> list[Section]:
             verification,
             "Nothing predicted and checked: <code>ofa search run={run} score=predicted verify=true</code>",
         ),
+        Section("ensembles", "Ensembles", ensembles, "No ensembles yet: <code>ofa ensemble run={run}</code>"),
         Section("latency", "Latency model", latency, "No device measured yet: <code>ofa measure run={run}</code>"),
         Section("files", "Exported files", files, "Nothing exported yet: <code>ofa export run={run} arch=…</code>"),
         Section("data", "Data", data, "No description of the data yet: it is written when training ends"),
