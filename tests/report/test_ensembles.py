@@ -176,6 +176,8 @@ def test_what_holds_is_said_with_its_sign() -> None:
         "Maximal latency: at no latency is an ensemble better than the best single network; "
         "the largest loss is -1.00 points, at 2 ms."
     )
+    same = verdict("summed", rule_of(one, one), "test")
+    assert same.endswith("is an ensemble better than the best single network, and nowhere worse: the gain is zero.")
     assert verdict("summed", rule_of(one, []), "test") == ""
     assert told_on({"test_images": 3}) == "test"
     assert told_on({"test_images": None}) == "holdout"

@@ -116,4 +116,4 @@ def verdict(name: str, rule: Record, part: str) -> str:
         largest = f"{words}: at no latency is an ensemble better than the best single network"
     if least.points < 0:
         return f"{largest}; the largest loss is {least.points:+.2f} points, at {milliseconds(least.latency_ms)}."
-    return f"{largest}; nowhere is it worse."
+    return f"{largest}; nowhere is it worse." if most.points > 0 else f"{largest}, and nowhere worse: the gain is zero."
