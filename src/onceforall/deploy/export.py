@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import ExportError
 from ..files import atomic_path, write_json
-from .backends import INPUT, OUTPUT, NetworkCard
+from .backends import INPUT, OUTPUT, Card, NetworkCard
 from .fold import fold_batch_norm
 from .verify import Agreement, compare
 
@@ -90,9 +90,7 @@ def export_onnx(
         ExportError: the network cannot be exported, or the file disagrees with it; an earlier file stays.
         StorageError: the file could not be written; an earlier file stays.
     """
-    path = Path(path)
-    if path.suffix != ".onnx":
-        raise ExportError(f"{path} must end in .onnx")
+    path = onnx_path(path)
     described = arch if arch is None or isinstance(arch, dict) else arch.to_dict()
     card = NetworkCard(
         name=name or path.stem,
@@ -104,8 +102,8 @@ def export_onnx(
         arch=described,
     )
     module = copy.deepcopy(module).cpu().eval()
-    images = _images(verify_images, card)
-    _check_card(card, module, images)
+    images = images_to_verify(verify_images, card, resolution)
+    check_card(card, module, images)
     model = _to_onnx(fold_batch_norm(module, images[:1]), card)
     with atomic_path(path.with_suffix(".json")) as record_file, atomic_path(path) as file:
         file.write_bytes(model.SerializeToString())
@@ -116,9 +114,17 @@ def export_onnx(
     return record
 
 
-def _images(given: Tensor | np.ndarray | None, card: NetworkCard) -> Tensor:
-    """Images to verify on: those given, or random numbers."""
-    expected = (card.in_chans, card.resolution, card.resolution)
+def onnx_path(path: str | Path) -> Path:
+    """The path of an ONNX file. Raises ExportError unless it ends so."""
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise ExportError(f"{path} must end in .onnx")
+    return path
+
+
+def images_to_verify(given: Tensor | np.ndarray | None, card: Card, resolution: int) -> Tensor:
+    """Images to verify on: those given, or random numbers. Raises ExportError for images of another shape."""
+    expected = (card.in_chans, resolution, resolution)
     if given is None:
         return torch.randn(16, *expected, generator=torch.Generator().manual_seed(0))
     images = torch.as_tensor(given).detach().cpu().float()
@@ -130,7 +136,7 @@ def _images(given: Tensor | np.ndarray | None, card: NetworkCard) -> Tensor:
     return images
 
 
-def _check_card(card: NetworkCard, module: nn.Module, images: Tensor) -> None:
+def check_card(card: Card, module: nn.Module, images: Tensor) -> None:
     """Raise ExportError unless the description fits the network."""
     try:
         with torch.no_grad():
@@ -145,17 +151,34 @@ def _check_card(card: NetworkCard, module: nn.Module, images: Tensor) -> None:
 
 def _to_onnx(module: nn.Module, card: NetworkCard) -> Any:
     """The network as an ONNX model that carries its description and nothing of the machine it was made on."""
-    example = torch.zeros(2, card.in_chans, card.resolution, card.resolution)  # a batch of 1 would be taken as fixed
+    return to_model(module, {INPUT: card.resolution}, OUTPUT, card)
+
+
+def to_model(module: nn.Module, inputs: dict[str, int], output: str, card: Card, as_list: bool = False) -> Any:
+    """A module as an ONNX model that carries its description and nothing of the machine it was made on.
+
+    Args:
+        module: folded already; takes one image tensor for each input, in their order, all of the same batch size.
+        inputs: resolution in pixels by name of the input.
+        output: name of the only output.
+        as_list: the module takes its images as one list.
+
+    Raises:
+        ExportError: the module is beyond the exporter, or a batch norm is left.
+    """
+    # a batch of 1 would be taken as fixed
+    examples = [torch.zeros(2, card.in_chans, resolution, resolution) for resolution in inputs.values()]
+    shapes = [{0: torch.export.Dim("batch")}] * len(examples)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the exporter's own code; what it cannot export, it raises
             program = torch.onnx.export(
                 module,
-                (example,),
+                (examples,) if as_list else tuple(examples),
                 dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
+                dynamic_shapes=(shapes,) if as_list else tuple(shapes),
+                input_names=list(inputs),
+                output_names=[output],
                 opset_version=OPSET,
                 external_data=False,
                 verbose=False,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .backends import OnnxNetwork
 
-_BATCH = 64
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Agreement:
     """Exported file against eager network on the same images.
 
     Attributes:
-        max_abs_difference: largest difference of any logit.
-        max_abs_logit: largest logit of the eager network, for scale.
+        max_abs_difference: largest difference of any logit (of an ensemble: of any probability).
+        max_abs_logit: largest logit of the eager network (probability of the ensemble), for scale.
         top1_agreement: share of images with the same best class.
         images_compared: how many images.
     """
@@ -27,6 +27,16 @@ class Agreement:
     max_abs_logit: float
     top1_agreement: float
     images_compared: int
+
+    @classmethod
+    def between(cls, found_NC: np.ndarray, expected_NC: np.ndarray) -> "Agreement":
+        """Outputs of the file against outputs of the eager network on the same images."""
+        return cls(
+            max_abs_difference=float(np.abs(found_NC - expected_NC).max()),
+            max_abs_logit=float(np.abs(expected_NC).max()),
+            top1_agreement=float((found_NC.argmax(1) == expected_NC.argmax(1)).mean()),
+            images_compared=len(found_NC),
+        )
 
     @property
     def relative_difference(self) -> float:
@@ -45,13 +55,8 @@ def compare(path: str | Path, module: nn.Module, images_NCHW: Tensor) -> Agreeme
     module.eval()
     try:
         with torch.inference_mode():
-            expected = torch.cat([module(batch) for batch in images_NCHW.split(_BATCH)]).numpy()
+            expected = torch.cat([module(batch) for batch in images_NCHW.split(BATCH)]).numpy()
     finally:
         module.train(was_training)
-    found = np.concatenate([exported.logits(batch.numpy()) for batch in images_NCHW.split(_BATCH)])
-    return Agreement(
-        max_abs_difference=float(np.abs(found - expected).max()),
-        max_abs_logit=float(np.abs(expected).max()),
-        top1_agreement=float((found.argmax(1) == expected.argmax(1)).mean()),
-        images_compared=len(found),
-    )
+    found = np.concatenate([exported.logits(batch.numpy()) for batch in images_NCHW.split(BATCH)])
+    return Agreement.between(found, expected)

@@ -1,0 +1,251 @@
+"""Networks that vote as one ONNX file, checked against the networks it came from."""
+
+import copy
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import ExportError
+from ..files import atomic_path, write_json
+from .ensemble_file import VOTE, EnsembleCard, OnnxEnsemble
+from .export import OPSET, check_card, images_to_verify, onnx_path, to_model
+from .fold import fold_batch_norm
+from .verify import BATCH, Agreement
+
+
+@dataclass(frozen=True)
+class EnsembleMember:
+    """A network and how it votes.
+
+    Attributes:
+        network: any classifier of NCHW images; it is not changed.
+        resolution: height and width of its input in pixels.
+        name, arch: kept with the file.
+        weight: share of the vote; those of all members sum to one.
+        temperature: its logits are divided by it before they become probabilities.
+    """
+
+    network: nn.Module
+    resolution: int
+    name: str
+    weight: float
+    temperature: float = 1.0
+    arch: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class EnsembleRecord:
+    """What was exported and how well it agrees; written as JSON beside the file.
+
+    Attributes:
+        file: name of the exported file.
+        inputs: name of the input by resolution in pixels.
+        members: see `EnsembleCard`.
+        max_abs_difference, top1_agreement, images_compared: of the vote; see `Agreement`. `real_images` tells whether
+            the images were given (true) or random numbers.
+        bytes, sha256: of the exported file.
+    """
+
+    file: str
+    format: str
+    opset: int
+    name: str
+    members: list[dict[str, Any]]
+    resolutions: list[int]
+    inputs: dict[str, str]
+    in_chans: int
+    classes: list[str]
+    mean: list[float]
+    std: list[float]
+    max_abs_difference: float
+    top1_agreement: float
+    images_compared: int
+    real_images: bool
+    bytes: int
+    sha256: str
+
+
+def export_ensemble_onnx(
+    members: Sequence[EnsembleMember],
+    path: str | Path,
+    *,
+    in_chans: int,
+    classes: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    name: str | None = None,
+    verify_images: Mapping[int, Tensor | np.ndarray] | None = None,
+    tolerance: float = 1e-4,
+) -> EnsembleRecord:
+    """Export networks that vote as one ONNX file (opset 20, any batch size), and check it before it takes its place.
+
+    The file has one output, `probabilities` (N, classes): the sum of weight * softmax(logits / temperature). It has an
+    input for each resolution (`EnsembleCard.inputs`), as the same photo is cropped anew for each. Batch norm is folded
+    into the convolutions. The description is kept in the file's metadata and in `path` with suffix .json.
+
+    Args:
+        path: ends in .onnx.
+        classes: names in the order of the logits.
+        mean, std: per channel, of pixel values in 0..1.
+        name: kept with the file; default is the file's name.
+        verify_images: by resolution, the same normalised real images, NCHW; random numbers when None.
+        tolerance: largest allowed difference of a probability.
+
+    Raises:
+        ExportError: members that cannot vote together or be exported, or a file that disagrees; an earlier file stays.
+        StorageError: the file could not be written; an earlier file stays.
+    """
+    path = onnx_path(path)
+    card = EnsembleCard(
+        name=name or path.stem,
+        in_chans=in_chans,
+        classes=tuple(classes),
+        mean=tuple(float(value) for value in mean),
+        std=tuple(float(value) for value in std),
+        members=tuple(
+            {
+                "name": member.name,
+                "arch": member.arch,
+                "resolution": member.resolution,
+                "weight": float(member.weight),
+                "temperature": float(member.temperature),
+            }
+            for member in members
+        ),
+    )
+    _check_vote(card)
+    networks = [copy.deepcopy(member.network).cpu().eval() for member in members]
+    images = _images(verify_images, card)
+    for network, member in zip(networks, card.members, strict=True):
+        check_card(card, network, images[member["resolution"]])
+    model = _to_onnx(networks, card, images)
+    with atomic_path(path.with_suffix(".json")) as record_file, atomic_path(path) as file:
+        file.write_bytes(model.SerializeToString())
+        agreement = compare_ensemble(file, networks, images)
+        _accept(agreement, tolerance, card)
+        record = _record(path.name, file, card, agreement, real_images=verify_images is not None)
+        write_json(record_file, asdict(record))
+    return record
+
+
+def compare_ensemble(path: str | Path, networks: Sequence[nn.Module], images_NCHW: Mapping[int, Tensor]) -> Agreement:
+    """Run an exported ensemble and the vote of its eager networks (on the CPU, in eval mode) on normalised images.
+
+    The eager networks run one by one and their probabilities are summed in float64, apart from what was exported.
+
+    Args:
+        networks: of the members, in the order of the file.
+        images_NCHW: by resolution.
+
+    Raises:
+        FileFormatError: the file cannot be opened.
+    """
+    exported = OnnxEnsemble(path)
+    batches = {resolution: images.split(BATCH) for resolution, images in images_NCHW.items()}
+    expected = torch.zeros(len(next(iter(images_NCHW.values()))), len(exported.card.classes), dtype=torch.float64)
+    with torch.inference_mode():
+        for network, member in zip(networks, exported.card.members, strict=True):
+            logits_NC = torch.cat([network(batch) for batch in batches[member["resolution"]]]).double()
+            expected += member["weight"] * (logits_NC / member["temperature"]).softmax(1)
+    parts = range(len(next(iter(batches.values()))))
+    found = [exported.probabilities({size: split[part].numpy() for size, split in batches.items()}) for part in parts]
+    return Agreement.between(np.concatenate(found), expected.numpy())
+
+
+class _Vote(nn.Module):
+    """Members in one graph; `sources` is the number of the input that each of them reads."""
+
+    def __init__(self, networks: Sequence[nn.Module], card: EnsembleCard) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        order = list(card.inputs)
+        self.sources = [order.index(member["resolution"]) for member in card.members]
+        self.weights = [member["weight"] for member in card.members]
+        self.temperatures = [member["temperature"] for member in card.members]
+
+    def forward(self, images: list[Tensor]) -> Tensor:
+        votes = [
+            weight * (network(images[source]) / temperature).softmax(1)
+            for network, source, weight, temperature in zip(
+                self.networks, self.sources, self.weights, self.temperatures, strict=True
+            )
+        ]
+        return reduce(torch.add, votes)
+
+
+def _to_onnx(networks: Sequence[nn.Module], card: EnsembleCard, images: Mapping[int, Tensor]) -> Any:
+    """The vote as an ONNX model that carries its description."""
+    folded = [
+        fold_batch_norm(network, images[member["resolution"]][:1])
+        for network, member in zip(networks, card.members, strict=True)
+    ]
+    inputs = {name: resolution for resolution, name in card.inputs.items()}
+    return to_model(_Vote(folded, card), inputs, VOTE, card, as_list=True)
+
+
+def _check_vote(card: EnsembleCard) -> None:
+    """Raise ExportError unless the members have a vote that can be counted."""
+    weights, temperatures = ([member[key] for member in card.members] for key in ("weight", "temperature"))
+    if not weights:
+        raise ExportError(f"{card.name} has no members")
+    if not all(weight >= 0 for weight in weights) or not math.isclose(sum(weights), 1, abs_tol=1e-6):
+        raise ExportError(f"{card.name} has weights {weights}; they must not be negative and sum to one")
+    if not all(0 < temperature < math.inf for temperature in temperatures):
+        raise ExportError(f"{card.name} has temperatures {temperatures}; they must be positive numbers")
+
+
+def _images(given: Mapping[int, Tensor | np.ndarray] | None, card: EnsembleCard) -> dict[int, Tensor]:
+    """Images to verify on, of every resolution and equally many; random numbers where none were given."""
+    needed = card.inputs
+    if given is not None and given.keys() != needed.keys():
+        raise ExportError(
+            f"images to verify {card.name} on are needed with {' and '.join(map(str, needed))} pixels, "
+            f"not {' and '.join(map(str, sorted(given))) or 'none'}"
+        )
+    images = {size: images_to_verify(None if given is None else given[size], card, size) for size in needed}
+    if len(counts := {len(some) for some in images.values()}) > 1:
+        raise ExportError(f"images to verify {card.name} on must be the same in every resolution, not {sorted(counts)}")
+    return images
+
+
+def _accept(agreement: Agreement, tolerance: float, card: EnsembleCard) -> None:
+    """Raise ExportError unless the difference is a number within the tolerance."""
+    if not agreement.max_abs_difference <= tolerance:
+        raise ExportError(
+            f"the exported {card.name} differs from the vote of its networks by {agreement.max_abs_difference:.3g} "
+            f"(tolerance {tolerance:g}; best class equal on {agreement.top1_agreement:.1%} of "
+            f"{agreement.images_compared} images); nothing was written"
+        )
+
+
+def _record(
+    file_name: str, file: Path, card: EnsembleCard, agreement: Agreement, *, real_images: bool
+) -> EnsembleRecord:
+    content = file.read_bytes()
+    return EnsembleRecord(
+        file=file_name,
+        format="onnx",
+        opset=OPSET,
+        name=card.name,
+        members=list(card.members),
+        resolutions=list(card.inputs),
+        inputs={str(resolution): name for resolution, name in card.inputs.items()},
+        in_chans=card.in_chans,
+        classes=list(card.classes),
+        mean=list(card.mean),
+        std=list(card.std),
+        max_abs_difference=agreement.max_abs_difference,
+        top1_agreement=agreement.top1_agreement,
+        images_compared=agreement.images_compared,
+        real_images=real_images,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
