@@ -10,6 +10,7 @@ from ..run import Run, check_file_name
 from ..settings import setting
 from ..space import Arch
 from .arch_argument import MEANING, parse_archs, split_archs
+from .ensemble_argument import MEANING as ENSEMBLE_MEANING
 from .screen import amount, console, milliseconds, percent, table
 
 if TYPE_CHECKING:
@@ -27,17 +28,29 @@ class ExportConfig:
 
     run: str | None = setting(None, "folder of a trained run")
     arch: str = setting("chosen", f"{MEANING}; front; several with commas")
+    ensemble: str | None = setting(None, f"in place of arch: {ENSEMBLE_MEANING}")
+    together: bool | None = setting(
+        None,
+        "with ensemble: true: one file that averages its members; false: one file per member, to run side by side; "
+        "null: one file for summed ones, several for maximal ones",
+    )
     format: str = setting("onnx", f"file format: {', '.join(FORMATS)}")
-    name: str | None = setting(None, "file name without ending, for one network; null: the network's name")
+    name: str | None = setting(None, "file name without ending, for one network or ensemble; null: its own name")
     finetuned: bool = setting(False, "export the weights that `ofa finetune` left for this network")
     images: int = setting(256, "test images (hold-out without a test part) the file is compared on with its network")
-    calibration_images: int = setting(2000, "training images that batch-norm statistics are taken from")
+    calibration_images: int = setting(
+        2000, "training images that batch-norm statistics are taken from; an ensemble keeps those it was chosen with"
+    )
     batch_size: int = setting(200, "images per batch of calibration")
-    measure: bool = setting(True, "time each file on this machine, one thread, batch 1")
+    measure: bool = setting(
+        True, "time each file on this machine, one thread, batch 1 (an ensemble: as its device was measured)"
+    )
 
 
 def export(config: ExportConfig) -> list[dict[str, Any]]:
     """Export sub-networks of a run with calibrated statistics; writes deploy/<name>.onnx and a .json record beside it.
+
+    With `ensemble`, networks that vote: see `export_ensemble`.
 
     Returns:
         The records: file, arch, classes, normalisation, agreement with the network it came from, latency.
@@ -48,6 +61,12 @@ def export(config: ExportConfig) -> list[dict[str, Any]]:
     """
     if config.format not in FORMATS:
         raise ConfigError(f"format={config.format}: use {' or '.join(FORMATS)}")
+    if config.ensemble is not None:
+        from .export_ensemble import export_ensemble
+
+        return [export_ensemble(config)]
+    if config.together is not None:
+        raise ConfigError(f"together={str(config.together).lower()} belongs to ensemble=NAME")
     run = Run.open(config.run)
     archs = parse_archs(split_archs(config.arch), run.space(), run)
     if config.name:
@@ -95,7 +114,7 @@ def _export_one(
         std=described["std"],
         arch=arch.to_dict(),
         name=name,
-        verify_images=_images(source, arch.resolution, config.images),
+        verify_images=test_images(source, arch.resolution, config.images),
     )
     record_path = path.with_suffix(".json")
     record = read_json(record_path)
@@ -130,7 +149,7 @@ def _network(run: Run, arch: Arch, source: "DataSource", config: ExportConfig) -
     )
 
 
-def _images(source: "DataSource", resolution: int, count: int) -> "torch.Tensor":
+def test_images(source: "DataSource", resolution: int, count: int) -> "torch.Tensor":
     """The first test images, or hold-out images where there is no test part, as the network sees them, (n, C, H, W)."""
     import numpy as np
     import torch
