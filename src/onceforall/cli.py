@@ -70,6 +70,13 @@ COMMANDS = (
         "run=runs/photos constraint.latency_ms=4",
     ),
     Command(
+        "ensemble",
+        "subsets of the front that vote: more accurate together",
+        "commands.ensemble:EnsembleConfig",
+        "commands.ensemble:ensemble",
+        "run=runs/photos",
+    ),
+    Command(
         "finetune",
         "train one chosen sub-network a little longer",
         "commands.finetune:FinetuneCommandConfig",

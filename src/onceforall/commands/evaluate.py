@@ -14,6 +14,7 @@ from ..settings import setting
 from . import members
 from .arch_argument import MEANING, all_archs, parse_archs, split_archs
 from .checkpoint_argument import MEANING as CHECKPOINT_MEANING
+from .ensemble_argument import MEANING as ENSEMBLE_MEANING
 from .finetune_each import check_finetune, finetune_each
 from .screen import console, percent, table
 
@@ -33,6 +34,7 @@ class EvaluateConfig:
     run: str | None = setting(None, "folder of a trained run")
     arch: str = setting("largest", f"{MEANING}; front; several with commas")
     all: bool = setting(False, "every network of a small space, in place of arch")
+    ensemble: str | None = setting(None, f"in place of arch: {ENSEMBLE_MEANING}")
     part: str = setting("test", "test, or holdout: the images that networks are chosen by")
     images: int | None = setting(None, "at most so many images, class-balanced; null: all")
     calibration_images: int = setting(
@@ -73,12 +75,17 @@ def evaluate(config: EvaluateConfig) -> list[dict[str, Any]]:
     evaluate/<network>-<part>.json is written for each network.
 
     Returns:
-        One dict per network: name, arch, top1 and top5 (0 to 1), top1_error, loss, images, and its costs.
+        One dict per network: name, arch, top1 and top5 (0 to 1), top1_error, loss, images, and its costs. For an
+        ensemble see `evaluate_ensemble`.
 
     Raises:
         RunError, ConfigError, InvalidArch, DataError, FileFormatError.
     """
     _check(config)
+    if config.ensemble is not None:
+        from .evaluate_ensemble import evaluate_ensemble
+
+        return evaluate_ensemble(config)
 
     from ..train import init_distributed, resolve_device
 

@@ -75,6 +75,8 @@ def _export(run: Run, found: VotingEnsemble, name: str, together: bool, images: 
         "together": together,
         "device": found.device,
         "promised_latency_ms": found.latency_ms,
+        "holdout_top1": found.record["holdout_top1"],
+        "test_top1": found.record["test_top1"],
     }
     if together:
         from dataclasses import asdict
@@ -204,9 +206,9 @@ def _show(run: Run, found: VotingEnsemble, record: Record) -> None:
         (member["name"], f"{member['resolution']} px", f"{member['weight']:.3f}", f"{member['temperature']:.2f}")
         for member in record["members"]
     ]
-    title = f"{run.folder / 'deploy' / record['file']}: {found.rule} ensemble {found.name}, {amount(record['bytes'])}"
-    out.print(table(title, ("member", "input", "weight", "temperature"), rows))
+    out.print(table(f"{found.name}: {len(rows)} that vote", ("member", "input", "weight", "temperature"), rows))
     out.print(
+        f"written: {run.folder / 'deploy' / record['file']}, {amount(record['bytes'])}; "
         f"compared on {record['images_compared']} test images: largest difference "
         f"{record['max_abs_difference']:.1e}, same class {percent(record['top1_agreement'])}"
     )

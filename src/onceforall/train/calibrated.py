@@ -1,4 +1,4 @@
-"""Sub-networks with batch-norm statistics that are estimated once and kept, so that every use is of the same network."""
+"""Sub-networks whose batch-norm statistics are estimated once and kept: every use is of the same network."""
 
 from pathlib import Path
 

@@ -1,0 +1,234 @@
+"""`ofa ensemble`: subsets of a run's networks that vote, chosen on hold-out images, told on test images."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
+from ..files import write_json
+from ..run import Run, check_file_name
+from ..settings import setting
+from .ensemble_screen import print_ensembles
+from .scoring import MeasuringConfig
+from .screen import console
+
+if TYPE_CHECKING:
+    from ..search.ensemble.blocks import Block
+    from ..search.ensemble.tables import PredictionTable
+
+
+@dataclass
+class EnsembleConfig(MeasuringConfig):
+    """Which networks may vote, how ensembles are chosen, and what is written."""
+
+    name: str = setting("ensembles", "name of the result")
+    search: str | None = setting(None, "search result whose networks vote; null: the newest")
+    networks: int = setting(100, "most networks: the front of the search, then those next to it")
+    rule: str = setting("both", "latency of an ensemble: summed (one member after the other), maximal (side by side)")
+    at_least: int = setting(1, "fewest members; 1: single networks compete with ensembles")
+    most: int = setting(100, "ensembles to deliver, chosen by hypervolume")
+    weights: bool = setting(False, "fit the members' shares of the vote on the hold-out images")
+    temperature: bool = setting(False, "fit a temperature for every network on the hold-out images")
+    top: int | None = setting(None, "classes kept per image and network; null: all up to 256 classes, else 32")
+    preset: str | None = setting(None, "a published search instead of ours: ofa3_summed or ofa3_max")
+    algorithm: str = setting("nsga2", "with preset: nsga2, smsemoa or spea2")
+    evaluations: int | None = setting(None, "most ensembles to count images for; null: no limit")
+    seed: int = setting(0, "same seed, same predictions: same ensembles")
+    write_csv: str | None = setting(None, "folder for the predictions as published: model_NN_class.csv, ..._prob.csv")
+    holdout_csv: str | None = setting(None, "in place of run: folder of published files that ensembles are chosen on")
+    test_csv: str | None = setting(None, "with holdout_csv: folder of published files that are counted at the end")
+    latencies: str | None = setting(None, "with holdout_csv: file of milliseconds, in the order of the networks")
+    out: str | None = setting(None, "with holdout_csv: JSON file for the result")
+
+
+def ensemble(config: EnsembleConfig) -> dict[str, Any]:
+    """Choose ensembles of a run's networks; prints a table, writes ensembles/<name>.json.
+
+    Predictions are kept in ensembles/predictions/ as they are made, so the command goes on where it was stopped. Test
+    images are looked at once, when everything is chosen.
+
+    Raises:
+        RunError, ConfigError, DataError, FileFormatError, StorageError.
+    """
+    _check(config)
+    if config.holdout_csv is not None:
+        from .ensemble_csv import ensemble_of_csv
+
+        return ensemble_of_csv(config)
+    from .prediction_tables import calibrated_networks, candidates_of, collect_table
+
+    run = Run.open(config.run)
+    candidates = candidates_of(run, config.search, config.networks)
+    source = run.load_data()
+    networks = calibrated_networks(run, source, config)
+    out = console()
+    with out.status("predicting") as status:
+
+        def collect(part: Any, limit: int | None = None) -> "PredictionTable":
+            return collect_table(
+                run,
+                part,
+                candidates,
+                source,
+                networks,
+                top=config.top,
+                limit=limit,
+                networks_at_once=config.networks_at_once,
+                progress=lambda done, of: status.update(f"{part} images: {done} of {of} networks"),
+            )
+
+        holdout = collect("holdout", config.images)
+        found = {
+            "name": config.name,
+            "search": candidates.search,
+            "device": candidates.device,
+            "weights_digest": run.weights_digest(),
+            "calibration_images": config.calibration_images,
+            "batch_size": config.batch_size,
+            **select(
+                config,
+                holdout,
+                candidates.members,
+                lambda: collect("test") if len(source.test) else None,
+                status.update,
+            ),
+        }
+    write_json(run.ensembles_path(config.name), found)
+    if config.write_csv is not None:
+        _write_csv(config.write_csv, run, bool(len(source.test)))
+    print_ensembles(found, str(run.folder))
+    out.print(f"written: {run.ensembles_path(config.name)}; page: ofa report run={run.folder}")
+    return found
+
+
+def select(
+    config: EnsembleConfig,
+    holdout: "PredictionTable",
+    members: list[dict[str, Any]],
+    test_table: Callable[[], "PredictionTable | None"],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Choose by both rules on the hold-out table, then ask for the test table and count once.
+
+    Returns:
+        networks, holdout_images, test_images, classes and rules, as ensembles/<name>.json has them.
+    """
+    import numpy as np
+
+    from ..search.ensemble.delivery import counts_of, described, singles_front, with_fitted_weights
+    from ..search.ensemble.published import PRESETS, published_selection
+    from ..search.ensemble.selection import select_ensembles
+    from ..search.ensemble.votes import VoteTable
+    from ..search.ensemble.weighting import fit_temperatures
+
+    preset = None if config.preset is None else PRESETS[config.preset]
+    latencies, names = holdout.latencies_ms, [network.name for network in holdout.networks]
+    temperatures = fit_temperatures(holdout.blocks) if config.temperature else np.ones(len(names))
+
+    def blocks_of(table: "PredictionTable") -> "list[Block] | Any":
+        return (b.tempered(temperatures) for b in table.blocks()) if config.temperature else table.blocks()
+
+    def votes_of(table: "PredictionTable") -> VoteTable:
+        return VoteTable(blocks_of(table), top=None if preset is None else preset.top)
+
+    votes = votes_of(holdout)
+    given = np.concatenate([b.label_probabilities() for b in blocks_of(holdout)], axis=1) if config.weights else None
+    fronts = {}
+    for rule in _rules(config):
+        say(f"choosing ensembles, {rule} latency")
+        started = time.perf_counter()
+        if preset is None:
+            front = select_ensembles(
+                votes,
+                latencies,
+                rule,
+                at_least=config.at_least,
+                most=config.most,
+                evaluations=config.evaluations,
+                seed=config.seed,
+            )
+        else:
+            front = published_selection(votes, latencies, preset, config.algorithm, config.seed)
+        if given is not None:
+            front = with_fitted_weights(front, votes, given)
+        fronts[rule] = (front, singles_front(front, votes, latencies, config.most), time.perf_counter() - started)
+    test = test_table()
+    test_votes = None if test is None else votes_of(test)
+    images = 0 if test_votes is None else test_votes.images
+    rules = {}
+    for rule, (front, singles, seconds) in fronts.items():
+        counts = [None if test_votes is None else counts_of(one, test_votes) for one in (singles, front)]
+        rules[rule] = {
+            "reference": list(front.reference),
+            "evaluations": front.evaluations,
+            "seconds": seconds,
+            "singles": described(singles, names, "single", counts[0], images),
+            "ensembles": described(front, names, rule, counts[1], images),
+        }
+    alone = np.eye(len(names))
+    top1 = votes.correct(alone) / votes.images
+    test_top1 = [None] * len(names) if test_votes is None else (test_votes.correct(alone) / images).tolist()
+    return {
+        "preset": config.preset,
+        "networks": [
+            {key: member.get(key) for key in ("name", "arch", "latency_ms", "macs", "params", "memory_bytes")}
+            | {"temperature": temperature, "holdout_top1": on_holdout, "test_top1": on_test}
+            for member, temperature, on_holdout, on_test in zip(
+                members, temperatures.tolist(), top1.tolist(), test_top1, strict=True
+            )
+        ],
+        "holdout_images": votes.images,
+        "test_images": None if test_votes is None else images,
+        "classes": len(holdout.classes),
+        "rules": rules,
+    }
+
+
+def _rules(config: EnsembleConfig) -> list[str]:
+    from ..search.ensemble.published import PRESETS
+
+    if config.preset is not None:
+        return [PRESETS[config.preset].rule]
+    return ["summed", "maximal"] if config.rule == "both" else [config.rule]
+
+
+def _check(config: EnsembleConfig) -> None:
+    from ..search.ensemble.ensembles import RULES
+    from ..search.ensemble.published import ALGORITHMS, PRESETS
+
+    check_file_name(config.name)
+    for name, value, known in (
+        ("rule", config.rule, ("both", *RULES)),
+        ("preset", config.preset, (None, *PRESETS)),
+        ("algorithm", config.algorithm, ALGORITHMS),
+    ):
+        if value not in known:
+            raise ConfigError(f"{name}={value}: use {', '.join(word for word in known if word)}")
+    for name, value, least in (
+        ("networks", config.networks, 2),
+        ("at_least", config.at_least, 1),
+        ("most", config.most, 1),
+        ("top", config.top, 1),
+        ("images", config.images, 1),
+        ("batch_size", config.batch_size, 1),
+        ("calibration_images", config.calibration_images, 0),
+        ("networks_at_once", config.networks_at_once, 1),
+        ("seed", config.seed, 0),
+    ):
+        if value is not None and value < least:
+            raise ConfigError(f"{name}={value}: must be {least} or greater")
+    if config.holdout_csv is None and (config.test_csv or config.latencies or config.out):
+        raise ConfigError("test_csv, latencies and out belong to holdout_csv=FOLDER")
+    if config.holdout_csv is not None and (config.run is not None or not config.latencies or not config.out):
+        raise ConfigError("holdout_csv needs latencies=FILE and out=FILE, and no run")
+
+
+def _write_csv(folder: str, run: Run, with_test: bool) -> None:
+    from ..search.ensemble.published_csv import write_published
+    from ..search.ensemble.tables import PredictionTable
+    from .prediction_tables import predictions_path
+
+    for part in ("holdout", "test") if with_test else ("holdout",):
+        write_published(PredictionTable(predictions_path(run, part)), Path(folder) / part)

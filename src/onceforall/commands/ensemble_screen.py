@@ -1,0 +1,56 @@
+"""How ensembles are shown: beside the best single network within the same latency."""
+
+from typing import Any
+
+import numpy as np
+
+from .screen import console, milliseconds, percent, table
+
+_LIMITS = 5
+_COLUMNS = ("within", "single network", "ensemble", "gain, hold-out", "gain", "members", "name")
+WORDS = {"summed": "one after the other", "maximal": "side by side"}
+
+
+def print_ensembles(found: dict[str, Any], title: str) -> None:
+    """For each rule, what an ensemble gains within five latencies, and the hypervolumes of the fronts."""
+    part, images = ("test", found["test_images"]) if found["test_images"] else ("holdout", found["holdout_images"])
+    out = console()
+    for rule, record in found["rules"].items():
+        rows = [_row(record, limit, part) for limit in limits_of(record)]
+        heading = f"{title}: members {WORDS[rule]}, {len(record['ensembles']['members'])} ensembles of "
+        heading += f"{len(found['networks'])} networks; {part} top-1 on {images:,} images"
+        out.print(table(heading, _COLUMNS, rows))
+        volumes = [record[kind][f"{part}_hypervolume"] for kind in ("singles", "ensembles")]
+        reference = f"{milliseconds(record['reference'][0])}, {record['reference'][1]:.1f} % error"
+        out.print(
+            f"hypervolume towards ({reference}): single networks {volumes[0]:.2f}, with ensembles {volumes[1]:.2f}; "
+            f"{record['evaluations']:,} ensembles counted in {record['seconds']:.1f} s"
+        )
+
+
+def limits_of(record: dict[str, Any]) -> list[float]:
+    """Five latencies in ms, in equal ratios, above the fastest and up to the slowest single network of the front."""
+    latencies = [entry["latency_ms"] for entry in record["singles"]["members"]]
+    return np.geomspace(min(latencies), max(latencies), _LIMITS + 1)[1:].tolist()
+
+
+def best_within(record: dict[str, Any], kind: str, limit: float) -> dict[str, Any] | None:
+    """The entry of `singles` or `ensembles` with most hold-out images right within a latency in ms; None without."""
+    fast = [entry for entry in record[kind]["members"] if entry["latency_ms"] <= limit * (1 + 1e-9)]
+    return max(fast, key=lambda entry: entry["holdout_top1"], default=None)
+
+
+def _row(record: dict[str, Any], limit: float, part: str) -> tuple[str, ...]:
+    single, one = (best_within(record, kind, limit) for kind in ("singles", "ensembles"))
+    if single is None or one is None:
+        return (milliseconds(limit), *("-" for _ in _COLUMNS[1:]))
+    top1, error = f"{part}_top1", f"{part}_top1_error"
+    gains = [100 * (one[key] - single[key]) for key in ("holdout_top1", top1)]
+    return (
+        milliseconds(limit),
+        percent(single[top1], single[error]),
+        percent(one[top1], one[error]),
+        *(f"{gain:+.2f}" for gain in gains),
+        str(len(one["networks"])),
+        one["name"],
+    )

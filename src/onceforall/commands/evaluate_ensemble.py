@@ -1,0 +1,89 @@
+"""`ofa evaluate ensemble=...`: accuracy of networks that vote, beside that of each of them."""
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..files import write_json
+from ..run import Run
+from .ensemble_argument import VotingEnsemble, parse_ensemble
+from .screen import console, percent, table
+
+if TYPE_CHECKING:
+    from .evaluate import EvaluateConfig
+
+
+def evaluate_ensemble(config: "EvaluateConfig") -> list[dict[str, Any]]:
+    """Let an ensemble vote on a part of its run's images, with the statistics that it was chosen with.
+
+    Prints the members and the ensemble, writes evaluate/ensembles/<result>-<name>-<part>.json.
+
+    Returns:
+        One dict: name, rule, networks, weights, latency_ms (promised), top1, top1_error, loss, images, part, and
+        member_top1 in the order of the networks.
+
+    Raises:
+        RunError, ConfigError, DataError, FileFormatError.
+    """
+    from ..train import resolve_device
+    from ..train.calibrated import CalibratedNetworks
+    from ..train.evaluate import part_of
+    from ..train.predictions import predict_each
+
+    if config.all or config.finetune_epochs is not None or config.checkpoint is not None:
+        raise ConfigError("ensemble= stands alone: leave out all, finetune_epochs and checkpoint")
+    run = Run.open(config.run)
+    found = parse_ensemble(run, config.ensemble or "")
+    source = run.load_data()
+    part = cast(Literal["holdout", "test"], config.part)
+    images = part_of(source, part, config.images, config.seed)
+    device = resolve_device(config.device)
+    networks = CalibratedNetworks(
+        run.load_supernet().to(device),
+        source,
+        run.folder / "ensembles" / "statistics",
+        weights=run.weights_digest(),
+        calibration_images=found.calibration_images,
+        batch_size=found.batch_size,
+        workers=run.read_config().data.workers,
+    )
+    vote = np.zeros((len(images), len(source.classes)))
+    right: dict[str, float] = {}
+    with console().status(f"evaluating {len(found.archs)} networks"):
+        for arch, probabilities in predict_each(networks, found.archs, source, images):
+            member = found.archs.index(arch)
+            tempered = probabilities.astype(np.float64) ** (1 / found.temperatures[member])
+            vote += found.weights[member] * tempered / tempered.sum(axis=1, keepdims=True)
+            right[arch.name] = float((probabilities.argmax(axis=1) == images.labels).mean())
+    top1 = float((vote.argmax(axis=1) == images.labels).mean())
+    given = np.maximum(vote[np.arange(len(images)), images.labels], np.finfo(np.float32).tiny)
+    result = {
+        "name": found.name,
+        "rule": found.rule,
+        "networks": [arch.name for arch in found.archs],
+        "weights": list(found.weights),
+        "latency_ms": found.latency_ms,
+        "top1": top1,
+        "top1_error": math.sqrt(top1 * (1 - top1) / len(images)),
+        "loss": float(-np.log(given).mean()),
+        "images": len(images),
+        "part": part,
+        "member_top1": [right[arch.name] for arch in found.archs],
+    }
+    write_json(config.out or run.folder / "evaluate" / "ensembles" / f"{found.result}-{found.name}-{part}.json", result)
+    _print(run, found, result)
+    return [result]
+
+
+def _print(run: Run, found: VotingEnsemble, result: dict[str, Any]) -> None:
+    rows = [
+        (name, percent(top1), f"{weight:.2f}")
+        for name, top1, weight in zip(result["networks"], result["member_top1"], result["weights"], strict=True)
+    ]
+    rows.append((found.name, percent(result["top1"], result["top1_error"]), "1.00"))
+    title = f"{run.folder}: {result['part']}, {result['images']:,} images, {len(found.archs)} networks vote"
+    out = console()
+    out.print(table(title, ("network", "top-1", "weight"), rows))
+    out.print(f"promised latency, {found.rule}: {found.latency_ms:.3g} ms; ± is one standard error")

@@ -1,0 +1,153 @@
+"""Prediction tables for `ofa ensemble`: of the networks of a run's search, or read from published files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..errors import ConfigError, DataError, FileFormatError, RunError
+from ..files import read_json
+from ..run import Run
+from ..search.ensemble.tables import PredictionTable, TableNetwork
+from ..search.front import non_dominated
+from ..space import Arch
+from .scoring import MeasuringConfig
+
+if TYPE_CHECKING:
+    from ..data import DataSource, ImageSet
+    from ..train.calibrated import CalibratedNetworks
+
+ALL_CLASSES_UP_TO = 256
+_KEPT_CLASSES = 32
+Member = dict[str, Any]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The networks that may vote, as members of search results by rising latency, and the search they come from."""
+
+    search: str
+    device: str | None
+    members: list[Member]
+
+
+def candidates_of(run: Run, search: str | None, networks: int) -> Candidates:
+    """The front of a search; then, up to `networks` in all, what is left of its evaluated networks, front by front.
+
+    A network just behind the front may err on other images than those on it.
+
+    Raises:
+        RunError: no such search. DataError: a network without latency. ConfigError: fewer than two networks.
+    """
+    names = run.searches()
+    if search is not None and search not in names:
+        raise RunError(f"run={run.folder}: no search {search!r}; there is {', '.join(names) or 'none yet'}")
+    if not names:
+        raise RunError(f"run={run.folder}: no search result yet; make one with: ofa search run={run.folder}")
+    found = read_json(run.search_path(search or names[0]))
+    known = {member["name"]: member for member in [*found["evaluated"], *found["front"]]}
+    left = list(known.values())
+    for member in left:
+        if member.get("latency_ms") is None:
+            raise DataError(
+                f"{run.search_path(found['name'])}: network {member['name']} has no latency; measure this machine "
+                f"(ofa measure run={run.folder}) and search again"
+            )
+    chosen: list[Member] = []
+    while left and len(chosen) < networks:
+        best = non_dominated(np.array([(member["latency_ms"], -member["top1"]) for member in left]))
+        layer = [member for member, keep in zip(left, best, strict=True) if keep]
+        layer.sort(key=lambda member: (-member["top1"], member["latency_ms"]))
+        chosen += layer[: networks - len(chosen)]
+        left = [member for member, keep in zip(left, best, strict=True) if not keep]
+    if len(chosen) < 2:
+        raise ConfigError(f"search {found['name']} has one network only; an ensemble needs two")
+    chosen.sort(key=lambda member: (member["latency_ms"], member["name"]))
+    return Candidates(found["name"], found.get("device"), chosen)
+
+
+def predictions_path(run: Run, part: str) -> Path:
+    """Of a prediction table, without suffix."""
+    return run.folder / "ensembles" / "predictions" / part
+
+
+def calibrated_networks(run: Run, source: "DataSource", config: MeasuringConfig) -> "CalibratedNetworks":
+    """Networks of a run with statistics that are kept in its folder."""
+    from ..train import resolve_device
+    from ..train.calibrated import CalibratedNetworks
+
+    device = resolve_device(config.compute)
+    return CalibratedNetworks(
+        run.load_supernet().to(device),
+        source,
+        run.folder / "ensembles" / "statistics",
+        weights=run.weights_digest(),
+        calibration_images=config.calibration_images,
+        batch_size=config.batch_size,
+        workers=run.read_config().data.workers,
+    )
+
+
+def collect_table(
+    run: Run,
+    part: Literal["holdout", "test"],
+    candidates: Candidates,
+    source: "DataSource",
+    networks: "CalibratedNetworks",
+    *,
+    top: int | None,
+    limit: int | None = None,
+    networks_at_once: int = 16,
+    progress: Callable[[int, int], None],
+) -> PredictionTable:
+    """The table of one part, its images in the order of their keys; goes on with the networks that are missing.
+
+    Raises:
+        DataError: no images, or one that cannot be read. StorageError: the networks before stay complete.
+    """
+    from ..train.evaluate import part_of
+    from ..train.predictions import predict_each
+
+    images = part_of(source, part, limit)
+    images = images.subset(np.argsort(images.keys, kind="stable"))
+    archs = {member["name"]: Arch.from_dict(member["arch"]) for member in candidates.members}
+    table = PredictionTable.create(
+        predictions_path(run, part),
+        [TableNetwork(m["name"], archs[m["name"]].resolution, m["latency_ms"]) for m in candidates.members],
+        images.labels,
+        _row_names(images),
+        source.classes,
+        top=_KEPT_CLASSES if top is None and len(source.classes) > ALL_CLASSES_UP_TO else top,
+        origin=networks.origin | {"part": part},
+    )
+    missing = [archs[name] for name in table.missing]
+    total = len(table.networks)
+    for arch, probabilities in predict_each(networks, missing, source, images, networks_at_once=networks_at_once):
+        table.write(arch.name, [probabilities])
+        progress(total - len(table.missing), total)
+    return table
+
+
+def _row_names(images: "ImageSet") -> list[str]:
+    """The key of every image in hexadecimal; a copy of an image gets a number."""
+    seen: dict[int, int] = {}
+    names = []
+    for key in images.keys.tolist():
+        seen[key] = seen.get(key, 0) + 1
+        names.append(f"{key:016x}" + (f"-{seen[key]}" if seen[key] > 1 else ""))
+    return names
+
+
+def read_latencies(path: Path) -> list[float]:
+    """Latencies in ms: a JSON list, or one number per line. Raises FileFormatError."""
+    try:
+        content = path.read_text(encoding="utf-8")
+        values = read_json(path) if content.lstrip().startswith("[") else content.split()
+        return [float(value) for value in values]
+    except (OSError, ValueError, TypeError) as error:
+        raise FileFormatError(
+            f"{path}: a JSON list of milliseconds, or one number per line, is needed ({error})"
+        ) from error

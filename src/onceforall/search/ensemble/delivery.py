@@ -1,0 +1,82 @@
+"""What a selection delivers: singles and ensembles by name, chosen on selection images, told on test images."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..front import hypervolume
+from .blocks import Integers
+from .ensembles import Ensemble, EnsembleFront, Sets, front_of
+from .votes import VoteTable
+from .weighting import Floats, weighted_sets
+
+
+def singles_front(front: EnsembleFront, votes: VoteTable, latencies_ms: Floats, most: int = 100) -> EnsembleFront:
+    """The front of the networks alone, on the images and towards the reference of a front of ensembles."""
+    alone: Sets = np.eye(votes.members, dtype=bool)
+    correct = votes.correct(alone)
+    return front_of(alone, correct, latencies_ms, front.rule, votes.images, votes.members, front.reference, most)
+
+
+def with_fitted_weights(front: EnsembleFront, votes: VoteTable, label_probabilities: Floats) -> EnsembleFront:
+    """The front with fitted shares (see `weighting`) for every ensemble that has more images right with them.
+
+    Ensembles that another one then dominates are dropped. `label_probabilities` (N, M): what each network of the table
+    gives the true class of each image.
+    """
+    weights = weighted_sets(front, label_probabilities)
+    correct = votes.correct(weights) if len(weights) else np.zeros(0, dtype=np.int64)
+    changed = []
+    for one, row, count in zip(front.ensembles, weights, correct.tolist(), strict=True):
+        better = len(one.members) > 1 and count > one.correct
+        changed.append(replace(one, correct=count, weights=tuple(row[list(one.members)])) if better else one)
+    kept: list[Ensemble] = []
+    for one in sorted(changed, key=lambda one: (one.latency_ms, -one.correct)):
+        if not kept or one.correct > kept[-1].correct:
+            kept.append(one)
+    return replace(front, ensembles=tuple(kept), evaluations=front.evaluations + len(weights))
+
+
+def counts_of(front: EnsembleFront, votes: VoteTable) -> Integers:
+    """Images of another table right for every ensemble of a front, (n,)."""
+    return votes.correct(front.sets(votes.members)) if front.ensembles else np.zeros(0, dtype=np.int64)
+
+
+def described(
+    front: EnsembleFront, names: Sequence[str], label: str, test: Integers | None = None, test_images: int = 0
+) -> dict[str, Any]:
+    """A front in plain JSON values: hypervolumes on both image sets and one entry per ensemble, named `<label>-NN`."""
+    digits = max(2, len(str(len(front.ensembles) - 1)))
+    entries = []
+    for index, one in enumerate(front.ensembles):
+        right = None if test is None else int(test[index]) / test_images
+        entries.append(
+            {
+                "name": f"{label}-{index:0{digits}d}",
+                "networks": [names[member] for member in one.members],
+                "weights": None if one.weights is None else list(one.weights),
+                "latency_ms": one.latency_ms,
+                "holdout_top1": one.correct / front.images,
+                "holdout_top1_error": _standard_error(one.correct / front.images, front.images),
+                "test_top1": right,
+                "test_top1_error": None if right is None else _standard_error(right, test_images),
+            }
+        )
+    return {
+        "holdout_hypervolume": front.hypervolume(),
+        "test_hypervolume": None if test is None else _test_hypervolume(front, test, test_images),
+        "members": entries,
+    }
+
+
+def _test_hypervolume(front: EnsembleFront, correct: Integers, images: int) -> float:
+    errors: NDArray[np.float64] = 100 - 100 * correct / images
+    return hypervolume(np.stack([front.points[:, 0], errors], axis=1), front.reference)
+
+
+def _standard_error(share: float, images: int) -> float:
+    return math.sqrt(share * (1 - share) / images)

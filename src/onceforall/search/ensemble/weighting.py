@@ -1,0 +1,68 @@
+"""How much each member counts: temperatures that make networks comparable, and shares of the vote.
+
+Both maximise the likelihood of the true classes on the selection images, not the count of right answers, which would
+follow the accidents of those images more closely.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blocks import Block
+from .ensembles import EnsembleFront
+
+Floats = NDArray[np.float64]
+_COLDEST, _HOTTEST = 0.25, 4.0
+_GOLDEN = (5**0.5 - 1) / 2
+_NARROWINGS = 16  # the last interval is 1/2000 of the first
+_ROUNDS = 200  # of expectation and maximisation; shares move by less than a thousandth long before
+_NOTHING = 1e-12  # a probability that float16 cannot hold is not impossible
+
+
+def fit_temperatures(blocks: Callable[[], Iterable[Block]]) -> Floats:
+    """The temperature (N,) in 0.25 to 4 with which each network's probabilities p^(1/T) fit the labels best.
+
+    `blocks()` gives the images of a table anew in every call. Golden section over log T, all networks at once.
+    Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017).
+    """
+
+    def loss(logarithms: Floats) -> Floats:
+        parts = [np.log(np.maximum(b.tempered(np.exp(logarithms)).label_probabilities(), _NOTHING)) for b in blocks()]
+        return -np.concatenate(parts, axis=1).mean(axis=1)
+
+    networks = len(next(iter(blocks())).probabilities)
+    low, high = np.full(networks, np.log(_COLDEST)), np.full(networks, np.log(_HOTTEST))
+    inner = [high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)]
+    losses = [loss(inner[0]), loss(inner[1])]
+    for _ in range(_NARROWINGS):
+        left = losses[0] < losses[1]
+        low, high = np.where(left, low, inner[0]), np.where(left, inner[1], high)
+        fresh = np.where(left, high - _GOLDEN * (high - low), low + _GOLDEN * (high - low))
+        known, known_loss = np.where(left, inner[0], inner[1]), np.where(left, losses[0], losses[1])
+        fresh_loss = loss(fresh)
+        inner = [np.where(left, fresh, known), np.where(left, known, fresh)]
+        losses = [np.where(left, fresh_loss, known_loss), np.where(left, known_loss, fresh_loss)]
+    return np.exp((low + high) / 2)
+
+
+def fit_weights(label_probabilities: Floats) -> Floats:
+    """Shares (n,), summing to one, with which the members' mixture gives the true classes the largest likelihood.
+
+    `label_probabilities` (n, M): what each member gives the true class of each image. The problem is convex; solved by
+    expectation and maximisation (Dempster et al. 1977) from equal shares.
+    """
+    given = np.maximum(label_probabilities, _NOTHING)
+    shares = np.full(len(given), 1 / len(given))
+    for _ in range(_ROUNDS):
+        shares = shares * (given / (shares @ given)).mean(axis=1)
+    return shares / shares.sum()
+
+
+def weighted_sets(front: EnsembleFront, label_probabilities: Floats) -> Floats:
+    """Fitted weights of every ensemble of a front over all networks of its table, (n, N); 0 for those outside."""
+    sets = front.sets(len(label_probabilities))
+    for row in sets:
+        members = np.flatnonzero(row)
+        row[members] = fit_weights(label_probabilities[members])
+    return sets

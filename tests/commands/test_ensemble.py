@@ -1,0 +1,170 @@
+"""`ofa ensemble` on a small trained run: tables, result, resumption, published files, and mistakes."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from onceforall import cli
+from onceforall.run import Run
+from onceforall.search.ensemble.tables import PredictionTable
+
+WORDS = ["calibration_images=60", "networks=6"]
+
+
+@pytest.fixture(scope="module")
+def run(searched, tmp_path_factory) -> Run:
+    """A run with a search, and ensembles of it."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    shutil.copytree(searched.folder, folder)
+    assert cli.main(["ensemble", f"run={folder}", *WORDS]) == 0
+    return Run(folder)
+
+
+def result(run: Run, name: str = "ensembles") -> dict:
+    return json.loads(run.ensembles_path(name).read_text())
+
+
+def test_the_result_is_what_the_tables_say(run):
+    found = result(run)
+    assert len(found["networks"]) == 6
+    for part, images in (("holdout", found["holdout_images"]), ("test", found["test_images"])):
+        table = PredictionTable(run.folder / "ensembles" / "predictions" / part)
+        table.verify()
+        assert len(table.labels) == images
+        assert table.images == sorted(table.images)
+        each = {network.name: table.probabilities(network.name).astype(np.float64) for network in table.networks}
+        for record in found["rules"].values():
+            for entry in [*record["singles"]["members"], *record["ensembles"]["members"]]:
+                vote = sum(each[name] for name in entry["networks"])
+                assert entry[f"{part}_top1"] == pytest.approx((vote.argmax(1) == table.labels).mean())
+        for network in found["networks"]:
+            alone = (each[network["name"]].argmax(1) == table.labels).mean()
+            assert network[f"{part}_top1"] == pytest.approx(alone)
+    latency = {network["name"]: network["latency_ms"] for network in found["networks"]}
+    for rule, total in (("summed", sum), ("maximal", max)):
+        for entry in found["rules"][rule]["ensembles"]["members"]:
+            assert entry["latency_ms"] == pytest.approx(total(latency[name] for name in entry["networks"]))
+        volumes = [found["rules"][rule][kind]["holdout_hypervolume"] for kind in ("singles", "ensembles")]
+        assert volumes[0] <= volumes[1]
+
+
+def test_networks_are_predicted_once(run, capsys, monkeypatch):
+    from onceforall.train import predictions
+
+    before = result(run)
+    monkeypatch.setattr(predictions, "_probabilities", lambda *_: pytest.fail("predicted again"))
+    assert cli.main(["ensemble", f"run={run.folder}", *WORDS, "name=again"]) == 0
+    printed = capsys.readouterr().out
+    assert "side by side" in printed
+    assert "one after the other" in printed
+    after = result(run, "again")
+    for found in (before, after):
+        for record in found["rules"].values():
+            del record["seconds"]
+    assert after == before | {"name": "again"}
+    run.ensembles_path("again").unlink()
+
+
+def test_a_stopped_collection_goes_on_with_the_networks_that_are_missing(run, tmp_path, monkeypatch):
+    from onceforall.train import predictions
+
+    shutil.copytree(run.folder, tmp_path / "run")
+    stopped = Run(tmp_path / "run")
+    whole = (stopped.folder / "ensembles" / "predictions" / "holdout.npy").read_bytes()
+    shutil.rmtree(stopped.folder / "ensembles")
+    real, calls = predictions._probabilities, []
+
+    def failing(networks, batches):
+        calls.append(len(networks))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(networks, batches)
+
+    monkeypatch.setattr(predictions, "_probabilities", failing)
+    assert cli.main(["ensemble", f"run={stopped.folder}", *WORDS]) == 130
+    assert not stopped.ensembles_path("ensembles").exists()
+    table = PredictionTable(stopped.folder / "ensembles" / "predictions" / "holdout")
+    assert len(table.missing) == 4
+    assert cli.main(["ensemble", f"run={stopped.folder}", *WORDS]) == 0
+    assert len(calls) == 3 + 4 + 6
+    assert (stopped.folder / "ensembles" / "predictions" / "holdout.npy").read_bytes() == whole
+
+
+def test_weights_and_temperatures_and_presets(run):
+    words = ["weights=true", "temperature=true", "name=fitted"]
+    assert cli.main(["ensemble", f"run={run.folder}", *WORDS, *words]) == 0
+    fitted = result(run, "fitted")
+    assert any(network["temperature"] != 1 for network in fitted["networks"])
+    from onceforall.search.ensemble import published
+
+    short = {name: published.Preset(p.rule, p.at_least, generations=5) for name, p in published.PRESETS.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(published, "PRESETS", short)
+        words = ["preset=ofa3_summed", "algorithm=spea2", "name=published", "seed=1"]
+        assert cli.main(["ensemble", f"run={run.folder}", *WORDS, *words]) == 0
+    found = result(run, "published")["rules"]
+    assert list(found) == ["summed"]
+    assert all(len(entry["networks"]) >= 2 for entry in found["summed"]["ensembles"]["members"])
+    for name in ("fitted", "published"):
+        run.ensembles_path(name).unlink()
+
+
+def test_an_ensemble_is_evaluated_as_it_was_promised(run, capsys):
+    entry = result(run)["rules"]["maximal"]["ensembles"]["members"][-1]
+    assert cli.main(["evaluate", f"run={run.folder}", f"ensemble={entry['name']}"]) == 0
+    assert entry["name"] in capsys.readouterr().out
+    path = run.folder / "evaluate" / "ensembles" / f"ensembles-{entry['name']}-test.json"
+    found = json.loads(path.read_text())
+    assert found["top1"] == pytest.approx(entry["test_top1"])
+    assert found["networks"] == entry["networks"]
+    assert cli.main(["evaluate", f"run={run.folder}", f"ensemble={entry['name']}", "all=true"]) == 2
+
+
+def test_published_files_there_and_back(run, tmp_path, capsys):
+    assert cli.main(["ensemble", f"run={run.folder}", *WORDS, f"write_csv={tmp_path}/csv", "name=csv"]) == 0
+    known = result(run, "csv")
+    run.ensembles_path("csv").unlink()
+    latencies = tmp_path / "latencies.txt"
+    latencies.write_text("\n".join(str(network["latency_ms"]) for network in known["networks"]))
+    words = [f"holdout_csv={tmp_path}/csv/holdout", f"test_csv={tmp_path}/csv/test", f"latencies={latencies}"]
+    assert cli.main(["ensemble", *words, f"out={tmp_path}/out.json"]) == 0
+    found = json.loads((tmp_path / "out.json").read_text())
+    # Five of ten classes are left, which changes votes a little and single networks not at all.
+    for one, other in zip(known["networks"], found["networks"], strict=True):
+        assert (one["holdout_top1"], one["test_top1"]) == (other["holdout_top1"], other["test_top1"])
+    latencies.write_text("[1.0, 2.0]")
+    capsys.readouterr()
+    assert cli.main(["ensemble", *words, f"out={tmp_path}/other.json"]) == 2
+    assert "6 networks and 2 latencies" in capsys.readouterr().err
+    assert not (tmp_path / "other.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["rule=mean"], "use both, summed, maximal"),
+        (["preset=ofa4"], "use ofa3_summed, ofa3_max"),
+        (["networks=1"], "networks=1: must be 2 or greater"),
+        (["search=absent"], "no search 'absent'"),
+        (["name=../up"], "a plain file name"),
+        (["latencies=file"], "belong to holdout_csv"),
+        (["holdout_csv=folder"], "holdout_csv needs"),
+    ],
+)
+def test_mistakes(run, words, message, capsys, unchanged):
+    with unchanged(run.folder):
+        assert cli.main(["ensemble", f"run={run.folder}", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_network_without_latency_is_named(run, tmp_path, capsys):
+    shutil.copytree(run.folder, tmp_path / "run")
+    path = Run(tmp_path / "run").search_path("first")
+    found = json.loads(path.read_text())
+    for member in found["evaluated"]:
+        member["latency_ms"] = None
+    path.write_text(json.dumps(found))
+    assert cli.main(["ensemble", f"run={tmp_path}/run"]) == 2
+    assert "has no latency; measure this machine" in capsys.readouterr().err
