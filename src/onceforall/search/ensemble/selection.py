@@ -7,6 +7,7 @@ members side by side is that of the slowest one, so that for each slowest member
 moves, from the fast end to the slow end, hand every gain on to the levels above.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -26,10 +27,13 @@ from .ensembles import (
     latencies_of,
     reference_point,
 )
+from .pool import around, random_sets
+from .promise import Promise, expected_gains
 from .votes import VoteTable
 
 Indices = NDArray[np.int64]
 EXHAUSTIVE_NETWORKS = 14  # 16,383 sets: no more than the search would look at
+_LATEST = 800  # ensembles that promises are learned from
 _FIRST_STRIDE = 16
 _NEAR = 5  # places along the front
 _EXCHANGES = 8  # tried at a time, of those that look best
@@ -54,10 +58,11 @@ def select_ensembles(
         latencies_ms: of every network (N,).
         rule: "summed", members run one after the other; "maximal", side by side.
         at_least: fewest members; 1 lets single networks compete.
-        evaluations: most ensembles to count images for; None: as many as the search takes (all pairs among them).
-            Ensembles that a bound rules out are not counted.
-        mixtures: how often two ensembles of the front are mixed at random when nothing else improves it.
-        seed: of these mixtures; same seed, same result.
+        evaluations: most ensembles to count images for, single networks among them; None: as many as the search takes
+            (all pairs among them). Ensembles that a bound rules out are not counted.
+        mixtures: how often two ensembles of the front are mixed at random when nothing else improves it; without
+            `evaluations` only.
+        seed: of all that is random; same seed, same result.
         reference: latency in ms and error in percent for hypervolumes; None: see `reference_point`.
 
     Up to 14 networks all sets are tried.
@@ -76,13 +81,15 @@ def select_ensembles(
     if evaluations is not None and evaluations < votes.members:
         raise ConfigError(f"evaluations={evaluations}: each of the {votes.members} networks is evaluated first")
     search = _Search(votes, latencies, checked, at_least, evaluations)
+    if reference is None:
+        reference = reference_point(latencies, search.singles, votes.images, checked)
     every = 2**votes.members - 1
     if votes.members <= EXHAUSTIVE_NETWORKS and (evaluations is None or evaluations >= every):
         search.everything()
-    else:
+    elif evaluations is None:
         search.run(mixtures, seed)
-    if reference is None:
-        reference = reference_point(latencies, search.singles, votes.images, checked)
+    else:
+        search.run_within(evaluations, reference, seed)
     found = search.archive
     return front_of(found.sets, found.correct, latencies, checked, votes.images, search.evaluations, reference, most)
 
@@ -121,10 +128,40 @@ class _Search:
         """Levels of latency, pairs and triples, the neighbours of the front, and what its mixtures lead to."""
         if self.rule == "maximal":
             self._levels()
-        if self.budget is None:
-            self._triples(self._pairs())
+        self._triples(self._pairs())
         self._climb()
         self._mix(mixtures, np.random.default_rng(seed))
+
+    def run_within(self, budget: int, reference: tuple[float, float], seed: int) -> None:
+        """Count in each round the most promising changes and mixtures of the ensembles of the front.
+
+        Promises come from what was counted before (see `promise`), first of all some ensembles at random.
+        """
+        rng, size = np.random.default_rng(seed), math.isqrt(budget)
+        right = round(self.votes.images * (1 - reference[1] / 100))
+        chosen = random_sets(rng, self.votes.members, max(2, self.at_least), size)
+        while len(chosen) and self.evaluations < budget:
+            self._count(chosen, lambda fresh, sets=chosen: self.votes.correct(sets[fresh]))
+            pool = around(np.concatenate([self.leading.sets, self.archive.sets]), rng)
+            pool = pool[pool.sum(axis=1) >= self.at_least]
+            pool = pool[[row.tobytes() not in self._counted for row in np.packbits(pool, axis=1)]]
+            latencies, promise = self._latency(pool), Promise(self.singles, *self._telling())
+            means = promise.means(pool)
+            rough = expected_gains(self.archive, latencies, means, promise.deviation / 2, (reference[0], right))
+            best = np.argsort(-rough, kind="stable")[: 10 * size]
+            pool, latencies, means = pool[best], latencies[best], means[best]
+            deviations = promise.deviations(pool)
+            gains = expected_gains(self.archive, latencies, means, deviations, (reference[0], right))
+            chosen = pool[np.argsort(-gains, kind="stable")[:size]]
+
+    def _telling(self) -> tuple[Sets, Integers]:
+        """Counted sets to learn from, with their counts: single networks, the front, and the latest ones."""
+        keys = np.frombuffer(b"".join(self._counted), dtype=np.uint8).reshape(self.evaluations, -1)
+        sets = np.unpackbits(keys, axis=1, count=self.votes.members).astype(bool)
+        counts = np.array(list(self._counted.values()), dtype=np.int64)
+        telling = counts >= self.archive.reached(self._latency(sets))
+        telling[: self.votes.members] = telling[-_LATEST:] = True
+        return sets[telling], counts[telling]
 
     def _count(self, sets: Sets, by: Callable[[Indices], Integers]) -> Integers:
         """Images right per set, -1 where the budget is spent; `by` counts the rows (indices) that are new."""
@@ -145,9 +182,6 @@ class _Search:
     def _latency(self, sets: Sets) -> NDArray[np.float64]:
         return latencies_of(sets, self.latencies, self.rule)
 
-    def _spent(self) -> bool:
-        return self.budget is not None and self.evaluations >= self.budget
-
     def _levels(self) -> None:
         """Side by side, each slowest network is a level of latency: improve the best ensemble of each, fast to slow.
 
@@ -156,7 +190,7 @@ class _Search:
         order = np.argsort(self.latencies, kind="stable")
         settled: set[bytes] = set()
         before, stride = -1, _FIRST_STRIDE
-        while (before < len(settled) or stride > 1) and not self._spent():
+        while before < len(settled) or stride > 1:
             before = len(settled)
             for level, network in enumerate(order):
                 latency = float(self.latencies[network])
@@ -218,7 +252,7 @@ class _Search:
 
         One after the other, ensembles beat single networks at the slow end: sweeps begin there.
         """
-        while not self._spent():
+        while True:
             if todo := self._open(self._changed):
                 done, move = self._changed, self._change
             elif todo := self._open(self._exchanged):
@@ -233,8 +267,6 @@ class _Search:
     def _mix(self, mixtures: int, rng: np.random.Generator) -> None:
         """Mix pairs of ensembles of the front with a few random changes, and climb from where that leads."""
         for _ in range(mixtures):
-            if self._spent():
-                return
             front = self._fronts()
             first, second = rng.integers(len(front), size=2)
             if rng.random() < 0.5:  # two that are neighbours on the front: their mixture is about as fast
