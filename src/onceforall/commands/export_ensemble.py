@@ -14,6 +14,7 @@ from .screen import amount, console, milliseconds, percent, table
 if TYPE_CHECKING:
     import torch
 
+    from ..data import DataSource
     from ..deploy import EnsembleMember
 
 Record = dict[str, Any]
@@ -64,7 +65,7 @@ def _export(run: Run, found: VotingEnsemble, name: str, together: bool, images: 
     _check_folder(run, name)
     source = run.load_data()
     described = {key: run.description()[key] for key in ("in_chans", "classes", "mean", "std")}
-    members = _members(run, found)
+    members = _members(run, found, source)
     verify_images = {
         size: test_images(source, size, images) for size in sorted({arch.resolution for arch in found.archs})
     }
@@ -102,14 +103,14 @@ def _check_folder(run: Run, name: str) -> None:
         raise ConfigError(f"{folder} is there but no earlier export of an ensemble; give another name=...")
 
 
-def _members(run: Run, found: VotingEnsemble) -> "list[EnsembleMember]":
+def _members(run: Run, found: VotingEnsemble, source: "DataSource") -> "list[EnsembleMember]":
     """The networks, with the statistics that they were chosen with."""
     from ..deploy import EnsembleMember
     from ..train.calibrated import CalibratedNetworks
 
     networks = CalibratedNetworks(
         run.load_supernet(),
-        run.load_data(),
+        source,
         run.folder / "ensembles" / "statistics",
         weights=run.weights_digest(),
         calibration_images=found.calibration_images,
