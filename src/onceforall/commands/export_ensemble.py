@@ -207,7 +207,7 @@ def _show(run: Run, found: VotingEnsemble, record: Record) -> None:
         (member["name"], f"{member['resolution']} px", f"{member['weight']:.3f}", f"{member['temperature']:.2f}")
         for member in record["members"]
     ]
-    out.print(table(f"{found.name}: {len(rows)} that vote", ("member", "input", "weight", "temperature"), rows))
+    out.print(table(f"members of {found.name}", ("member", "input", "weight", "temperature"), rows))
     out.print(
         f"written: {run.folder / 'deploy' / record['file']}, {amount(record['bytes'])}; "
         f"compared on {record['images_compared']} test images: largest difference "
