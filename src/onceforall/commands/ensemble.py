@@ -29,12 +29,18 @@ class EnsembleConfig(MeasuringConfig):
     rule: str = setting("both", "latency of an ensemble: summed (one member after the other), maximal (side by side)")
     at_least: int = setting(1, "fewest members; 1: single networks compete with ensembles")
     most: int = setting(100, "ensembles to deliver, chosen by hypervolume")
-    weights: bool = setting(False, "fit the members' shares of the vote on the hold-out images")
-    temperature: bool = setting(False, "fit a temperature for every network on the hold-out images")
+    criterion: str = setting(
+        "likelihood",
+        "likelihood: of the true classes, with shares of the vote; holds best on new images | "
+        "accuracy: most hold-out images right, exact up to three members, equal shares",
+    )
+    temperature: bool | None = setting(
+        None, "fit a temperature for every network on the hold-out images; null: with criterion=likelihood"
+    )
     top: int | None = setting(None, "classes kept per image and network; null: all up to 256 classes, else 32")
     preset: str | None = setting(None, "a published search instead of ours: ofa3_summed or ofa3_max")
     algorithm: str = setting("nsga2", "with preset: nsga2, smsemoa or spea2")
-    evaluations: int | None = setting(None, "most ensembles to count images for; null: no limit")
+    evaluations: int | None = setting(None, "criterion=accuracy: most ensembles to count images for; null: no limit")
     seed: int = setting(0, "same seed, same predictions: same ensembles")
     write_csv: str | None = setting(None, "folder for the predictions as published: model_NN_class.csv, ..._prob.csv")
     holdout_csv: str | None = setting(None, "in place of run: folder of published files that ensembles are chosen on")
@@ -117,7 +123,8 @@ def select(
     """
     import numpy as np
 
-    from ..search.ensemble.delivery import counts_of, described, singles_front, with_fitted_weights
+    from ..search.ensemble.delivery import counts_of, described, singles_front
+    from ..search.ensemble.likelihood import select_by_likelihood
     from ..search.ensemble.published import PRESETS, published_selection
     from ..search.ensemble.selection import select_ensembles
     from ..search.ensemble.votes import VoteTable
@@ -125,21 +132,25 @@ def select(
 
     preset = None if config.preset is None else PRESETS[config.preset]
     latencies, names = holdout.latencies_ms, [network.name for network in holdout.networks]
-    temperatures = fit_temperatures(holdout.blocks) if config.temperature else np.ones(len(names))
+    likeliest = preset is None and config.criterion == "likelihood"
+    tempered = likeliest if config.temperature is None else config.temperature
+    temperatures = fit_temperatures(holdout.blocks) if tempered else np.ones(len(names))
 
     def blocks_of(table: "PredictionTable") -> "list[Block] | Any":
-        return (b.tempered(temperatures) for b in table.blocks()) if config.temperature else table.blocks()
+        return (b.tempered(temperatures) for b in table.blocks()) if tempered else table.blocks()
 
     def votes_of(table: "PredictionTable") -> VoteTable:
         return VoteTable(blocks_of(table), top=None if preset is None else preset.top)
 
     votes = votes_of(holdout)
-    given = np.concatenate([b.label_probabilities() for b in blocks_of(holdout)], axis=1) if config.weights else None
+    given = np.concatenate([b.label_probabilities() for b in blocks_of(holdout)], axis=1) if likeliest else None
     fronts = {}
     for rule in _rules(config):
         say(f"choosing ensembles, {rule} latency")
         started = time.perf_counter()
-        if preset is None:
+        if given is not None:
+            front = select_by_likelihood(votes, given, latencies, rule, at_least=config.at_least, most=config.most)
+        elif preset is None:
             front = select_ensembles(
                 votes,
                 latencies,
@@ -151,8 +162,6 @@ def select(
             )
         else:
             front = published_selection(votes, latencies, preset, config.algorithm, config.seed)
-        if given is not None:
-            front = with_fitted_weights(front, votes, given)
         fronts[rule] = (front, singles_front(front, votes, latencies, config.most), time.perf_counter() - started)
     test = test_table()
     test_votes = None if test is None else votes_of(test)
@@ -171,6 +180,7 @@ def select(
     top1 = votes.correct(alone) / votes.images
     test_top1 = [None] * len(names) if test_votes is None else (test_votes.correct(alone) / images).tolist()
     return {
+        "criterion": "accuracy" if given is None else "likelihood",
         "preset": config.preset,
         "networks": [
             {key: member.get(key) for key in ("name", "arch", "latency_ms", "macs", "params", "memory_bytes")}
@@ -203,6 +213,7 @@ def _check(config: EnsembleConfig) -> None:
         ("rule", config.rule, ("both", *RULES)),
         ("preset", config.preset, (None, *PRESETS)),
         ("algorithm", config.algorithm, ALGORITHMS),
+        ("criterion", config.criterion, ("likelihood", "accuracy")),
     ):
         if value not in known:
             raise ConfigError(f"{name}={value}: use {', '.join(word for word in known if word)}")

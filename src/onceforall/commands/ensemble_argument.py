@@ -11,7 +11,7 @@ from ..space import Arch
 
 MEANING = (
     "an ensemble of the newest `ofa ensemble` by name (summed-07), of another as RESULT/summed-07, "
-    "or the most accurate within some milliseconds (summed:4.5, maximal:4.5)"
+    "or the best within some milliseconds (summed:4.5, maximal:4.5)"
 )
 RULES = ("summed", "maximal")
 
@@ -52,7 +52,7 @@ def parse_ensemble(run: Run, text: str) -> VotingEnsemble:
 
     Args:
         text: the name of an entry in the newest ensembles file of the run; RESULT/NAME for another file; or RULE:MS,
-            the most accurate ensemble (hold-out images) within so many milliseconds.
+            the best ensemble within so many milliseconds.
 
     Raises:
         ConfigError: no such file or entry, or none within the milliseconds.
@@ -106,7 +106,7 @@ def _entry(found: dict[str, Any], name: str, text: str) -> tuple[str, dict[str, 
 
 
 def _within(entries: list[dict[str, Any]], rule: str, limit: str, text: str) -> dict[str, Any]:
-    """The most accurate entry within a limit in milliseconds; of equal ones the fastest."""
+    """The best entry within a limit in milliseconds: the last, as they stand from fast and worse to slow and better."""
     try:
         most = float(limit)
     except ValueError:
@@ -116,7 +116,7 @@ def _within(entries: list[dict[str, Any]], rule: str, limit: str, text: str) -> 
         fastest = min((entry["latency_ms"] for entry in entries), default=None)
         remedy = "there are none" if fastest is None else f"the fastest takes {fastest:.3g} ms"
         raise ConfigError(f"ensemble={text}: no {rule} ensemble within {most:g} ms; {remedy}")
-    return max(fitting, key=lambda entry: (entry["holdout_top1"], -entry["latency_ms"]))
+    return fitting[-1]
 
 
 def _resolved(found: dict[str, Any], result: str, rule: str, entry: dict[str, Any]) -> VotingEnsemble:

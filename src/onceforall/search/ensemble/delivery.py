@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,9 @@ from numpy.typing import NDArray
 
 from ..front import hypervolume
 from .blocks import Integers
-from .ensembles import Ensemble, EnsembleFront, Sets, front_of
+from .ensembles import EnsembleFront, Sets, front_of
 from .votes import VoteTable
-from .weighting import Floats, weighted_sets
+from .weighting import Floats
 
 
 def singles_front(front: EnsembleFront, votes: VoteTable, latencies_ms: Floats, most: int = 100) -> EnsembleFront:
@@ -20,25 +19,6 @@ def singles_front(front: EnsembleFront, votes: VoteTable, latencies_ms: Floats, 
     alone: Sets = np.eye(votes.members, dtype=bool)
     correct = votes.correct(alone)
     return front_of(alone, correct, latencies_ms, front.rule, votes.images, votes.members, front.reference, most)
-
-
-def with_fitted_weights(front: EnsembleFront, votes: VoteTable, label_probabilities: Floats) -> EnsembleFront:
-    """The front with fitted shares (see `weighting`) for every ensemble that has more images right with them.
-
-    Ensembles that another one then dominates are dropped. `label_probabilities` (N, M): what each network of the table
-    gives the true class of each image.
-    """
-    weights = weighted_sets(front, label_probabilities)
-    correct = votes.correct(weights) if len(weights) else np.zeros(0, dtype=np.int64)
-    changed = []
-    for one, row, count in zip(front.ensembles, weights, correct.tolist(), strict=True):
-        better = len(one.members) > 1 and count > one.correct
-        changed.append(replace(one, correct=count, weights=tuple(row[list(one.members)])) if better else one)
-    kept: list[Ensemble] = []
-    for one in sorted(changed, key=lambda one: (one.latency_ms, -one.correct)):
-        if not kept or one.correct > kept[-1].correct:
-            kept.append(one)
-    return replace(front, ensembles=tuple(kept), evaluations=front.evaluations + len(weights))
 
 
 def counts_of(front: EnsembleFront, votes: VoteTable) -> Integers:

@@ -128,14 +128,14 @@ def front_of(
     best = best[first]
     if len(best) > most:
         errors = 100 - 100 * correct[best] / images
-        best = best[_largest_subset(np.stack([latency[best], errors], axis=1), reference, most)]
+        best = best[largest_subset(np.stack([latency[best], errors], axis=1), reference, most)]
     found = tuple(
         Ensemble(tuple(np.flatnonzero(sets[row]).tolist()), float(latency[row]), int(correct[row])) for row in best
     )
     return EnsembleFront(rule, images, found, evaluations, reference)
 
 
-def _largest_subset(points: NDArray[np.float64], reference: tuple[float, float], count: int) -> NDArray[np.int64]:
+def largest_subset(points: NDArray[np.float64], reference: tuple[float, float], count: int) -> NDArray[np.int64]:
     """Of a front (n, 2) sorted by its first value, the `count` points of largest hypervolume; both ends are among them.
 
     Between one chosen point and the next the front dominates a rectangle as high as the first of them, so that the best

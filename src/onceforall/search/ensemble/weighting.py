@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import Block
-from .ensembles import EnsembleFront
 
 Floats = NDArray[np.float64]
 _COLDEST, _HOTTEST = 0.25, 4.0
 _GOLDEN = (5**0.5 - 1) / 2
 _NARROWINGS = 16  # the last interval is 1/2000 of the first
 _ROUNDS = 200  # of expectation and maximisation; shares move by less than a thousandth long before
-_NOTHING = 1e-12  # a probability that float16 cannot hold is not impossible
+NOTHING = 1e-12  # a probability that float16 cannot hold is not impossible
 
 
 def fit_temperatures(blocks: Callable[[], Iterable[Block]]) -> Floats:
@@ -28,7 +27,7 @@ def fit_temperatures(blocks: Callable[[], Iterable[Block]]) -> Floats:
     """
 
     def loss(logarithms: Floats) -> Floats:
-        parts = [np.log(np.maximum(b.tempered(np.exp(logarithms)).label_probabilities(), _NOTHING)) for b in blocks()]
+        parts = [np.log(np.maximum(b.tempered(np.exp(logarithms)).label_probabilities(), NOTHING)) for b in blocks()]
         return -np.concatenate(parts, axis=1).mean(axis=1)
 
     networks = len(next(iter(blocks())).probabilities)
@@ -52,17 +51,8 @@ def fit_weights(label_probabilities: Floats) -> Floats:
     `label_probabilities` (n, M): what each member gives the true class of each image. The problem is convex; solved by
     expectation and maximisation (Dempster et al. 1977) from equal shares.
     """
-    given = np.maximum(label_probabilities, _NOTHING)
+    given = np.maximum(label_probabilities, NOTHING)
     shares = np.full(len(given), 1 / len(given))
     for _ in range(_ROUNDS):
         shares = shares * (given / (shares @ given)).mean(axis=1)
     return shares / shares.sum()
-
-
-def weighted_sets(front: EnsembleFront, label_probabilities: Floats) -> Floats:
-    """Fitted weights of every ensemble of a front over all networks of its table, (n, N); 0 for those outside."""
-    sets = front.sets(len(label_probabilities))
-    for row in sets:
-        members = np.flatnonzero(row)
-        row[members] = fit_weights(label_probabilities[members])
-    return sets

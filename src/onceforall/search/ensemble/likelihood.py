@@ -1,0 +1,158 @@
+"""Ensembles chosen by the likelihood of the true classes: fewer right on the selection images, more on others.
+
+Of tens of thousands of ensembles counted on the same images the best are also the luckiest: part of what they gain is
+gone on new images. The mean log probability of the true class moves far less by chance, because every image adds to it
+by how sure the vote is. It needs one number per network and image, as the vote gives the true class the mean of what
+its members give it.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...errors import ConfigError
+from .blocks import Integers
+from .ensembles import (
+    Ensemble,
+    EnsembleFront,
+    Rule,
+    check_latencies,
+    check_rule,
+    largest_subset,
+    latencies_of,
+    reference_point,
+)
+from .votes import VoteTable
+from .weighting import NOTHING, Floats
+
+_VOTES = 12  # a member's share is a multiple of one vote in at most twelve
+_ALIKE = 1e-7  # of the log likelihood: below what float32 sums can tell apart
+
+Shares = NDArray[np.int64]
+
+
+def select_by_likelihood(
+    votes: VoteTable,
+    label_probabilities: Floats,
+    latencies_ms: ArrayLike,
+    rule: str = "summed",
+    *,
+    at_least: int = 1,
+    most: int = 100,
+) -> EnsembleFront:
+    """Find ensembles with shares of the vote: each is likelier to be right than everything as fast that was met.
+
+    Every ensemble on the front of latency and likelihood is given one vote more, to each network in turn (a member can
+    get several), until nothing on the front changes. So all pairs are looked at. Where a single network is the
+    likeliest, the one with most images right within that latency takes its place.
+
+    Args:
+        votes: counts the images right, for the record. label_probabilities: what each network gives the true class of
+            each image, (N, M); after `fit_temperatures`, as networks that are too sure or too modest distort it.
+        latencies_ms, rule, at_least, most: as in `select_ensembles`.
+
+    Returns:
+        Ensembles by rising latency and likelihood: the last that is fast enough is the one to take. Its count of
+        images right can be below that of a faster one.
+
+    Raises:
+        ConfigError: one network, a latency that is missing, an impossible option.
+    Source: votes with replacement are Caruana et al., Ensemble Selection from Libraries of Models (ICML 2004).
+    """
+    checked, latencies = check_rule(rule), check_latencies(latencies_ms, votes.members)
+    if votes.members < 2:
+        raise ConfigError("one network is no ensemble: predictions of at least two are needed")
+    if votes.all_equal():
+        raise ConfigError(f"all {votes.members} networks give the same predictions; there is nothing to choose")
+    if not 1 <= at_least <= min(votes.members, _VOTES) or most < 1:
+        most_members = min(votes.members, _VOTES)
+        raise ConfigError(f"at_least={at_least} most={most}: between 1 and {most_members} members, 1 ensemble or more")
+    singles = votes.correct(np.eye(votes.members))
+    reference = reference_point(latencies, singles, votes.images, checked)
+    shares, looked_at = _grown(label_probabilities, latencies, checked, at_least)
+    if at_least == 1:
+        shares = _with_best_singles(shares, singles, latencies, checked)
+    latency = latencies_of(shares > 0, latencies, checked)
+    if len(shares) > most:
+        losses = -_likelihoods(shares, label_probabilities)
+        shares = shares[largest_subset(np.stack([latency, losses], axis=1), (reference[0], losses.max()), most)]
+    found = _ensembles(shares, votes.correct(shares), latencies_of(shares > 0, latencies, checked))
+    return EnsembleFront(checked, votes.images, found, looked_at, reference)
+
+
+def _grown(given: Floats, latencies: Floats, rule: Rule, at_least: int) -> tuple[Shares, int]:
+    """Votes per network (n, N) of the front by rising latency and likelihood, and the number of ensembles looked at.
+
+    Ensembles of fewer than `at_least` members grow on a front of their own.
+    """
+    narrow = np.maximum(given, NOTHING).astype(np.float32)
+    networks = len(narrow)
+    shares: Shares = np.eye(networks, dtype=np.int64)
+    likelihoods: Floats = np.log(narrow).mean(axis=1, dtype=np.float64)
+    known: set[bytes] = set()
+    looked_at = networks
+    todo = shares
+    while len(todo):
+        more, values = [shares], [likelihoods]
+        for row in todo[todo.sum(axis=1) < _VOTES]:
+            more.append(row + np.eye(networks, dtype=np.int64))
+            mixed = (row.astype(np.float32) @ narrow + narrow) / np.float32(row.sum() + 1)
+            values.append(np.log(mixed).mean(axis=1, dtype=np.float64))
+            looked_at += networks
+        known.update(row.tobytes() for row in todo)
+        shares, likelihoods = np.concatenate(more), np.concatenate(values)
+        large = (shares > 0).sum(axis=1) >= at_least
+        groups = [np.flatnonzero(~large), np.flatnonzero(large)]
+        kept = np.concatenate([_front(shares, likelihoods, latencies, rule, group) for group in groups])
+        shares, likelihoods = shares[kept], likelihoods[kept]
+        todo = np.array([row for row in shares if row.tobytes() not in known], dtype=np.int64).reshape(-1, networks)
+    delivered = (shares > 0).sum(axis=1) >= at_least
+    return shares[delivered], looked_at
+
+
+def _likelihoods(shares: Shares, given: Floats) -> Floats:
+    """Mean log probability of the true class, (n,)."""
+    mixed = shares @ np.maximum(given, NOTHING) / shares.sum(axis=1, keepdims=True)
+    return np.log(mixed).mean(axis=1)
+
+
+def _front(shares: Shares, likelihoods: Floats, latencies: Floats, rule: Rule, group: Integers) -> Integers:
+    """Of a group of rows, those that are likelier than everything as fast, by rising latency."""
+    if not len(group):
+        return group
+    latency = latencies_of(shares[group] > 0, latencies, rule)
+    order = np.lexsort((-likelihoods[group], latency))
+    before = np.maximum.accumulate(np.concatenate([[-np.inf], likelihoods[group][order]]))[:-1]
+    return group[order[likelihoods[group][order] > before + _ALIKE]]
+
+
+def _with_best_singles(shares: Shares, singles: Integers, latencies: Floats, rule: Rule) -> Shares:
+    """The front with, wherever a single network is the likeliest, the one as fast with most images right.
+
+    That can change at the latency of any network. Only networks slower than the last ensemble before are asked, as the
+    likeliest one is.
+    """
+    starts = latencies_of(shares > 0, latencies, rule)
+    several = np.count_nonzero(shares, axis=1) > 1
+    rows: list[NDArray[np.int64]] = []
+    for latency in np.unique(np.concatenate([starts, latencies])):
+        place = int(np.searchsorted(starts, latency, side="right")) - 1
+        row = shares[place]
+        if not several[place]:
+            slower_than = starts[: place + 1][several[: place + 1]].max(initial=0)
+            asked = np.flatnonzero((latencies <= latency) & (latencies > slower_than))
+            row = np.zeros_like(row)
+            row[asked[np.lexsort((latencies[asked], -singles[asked]))[0]]] = 1
+        if not rows or (row != rows[-1]).any():
+            rows.append(row)
+    return np.array(rows)
+
+
+def _ensembles(shares: Shares, correct: Integers, latencies: Floats) -> tuple[Ensemble, ...]:
+    """Distinct ensembles in their order; equal shares are no weights."""
+    found: dict[bytes, Ensemble] = {}
+    for row, count, latency in zip(shares, correct.tolist(), latencies.tolist(), strict=True):
+        members = np.flatnonzero(row)
+        given = row[members] / row.sum()
+        weights = None if (row[members] == row[members[0]]).all() else tuple(given.tolist())
+        found.setdefault((row / row.sum()).tobytes(), Ensemble(tuple(members.tolist()), latency, count, weights))
+    return tuple(found.values())

@@ -1,0 +1,83 @@
+"""Selection by likelihood, against every pair and against what it promises about latencies."""
+
+import numpy as np
+import pytest
+
+from onceforall.errors import ConfigError
+from onceforall.search.ensemble.blocks import array_blocks
+from onceforall.search.ensemble.likelihood import select_by_likelihood
+from onceforall.search.ensemble.votes import VoteTable
+
+from .tables_of_numbers import dense_correct, front_like_table
+
+NETWORKS = 9
+
+
+@pytest.fixture(scope="module")
+def example():
+    table, labels, latencies = front_like_table(np.random.default_rng(0), NETWORKS, 500, 8)
+    return table, labels, latencies, table[:, np.arange(500), labels].astype(np.float64)
+
+
+def likelihoods(given, sets):
+    return np.log(np.maximum(sets @ given / sets.sum(axis=1, keepdims=True), 1e-12)).mean(axis=1)
+
+
+@pytest.mark.parametrize("rule", ["summed", "maximal"])
+@pytest.mark.parametrize("at_least", [1, 2, 3])
+def test_no_pair_as_fast_is_likelier(example, rule, at_least):
+    table, labels, latencies, given = example
+    votes = VoteTable(array_blocks(table, labels))
+    front = select_by_likelihood(votes, given, latencies, rule, at_least=at_least)
+    sets = front.sets(NETWORKS)
+    found = likelihoods(given, sets)
+    assert [one.correct for one in front.ensembles] == dense_correct(table, labels, sets)
+    assert min(len(one.members) for one in front.ensembles) >= at_least
+    total = sum if rule == "summed" else max
+    for one in front.ensembles:
+        assert one.latency_ms == pytest.approx(total(latencies[list(one.members)]))
+    times = [one.latency_ms for one in front.ensembles]
+    assert times == sorted(set(times))
+    low, high = np.triu_indices(NETWORKS, 1)
+    pairs = np.eye(NETWORKS)[low] + np.eye(NETWORKS)[high]
+    for pair, value in zip(pairs, likelihoods(given, pairs), strict=True):
+        fast = [i for i, ms in enumerate(times) if ms <= total(latencies[pair > 0]) + 1e-9]
+        if at_least == 1 or (at_least == 2 and fast):
+            in_force = fast[-1]
+            alone = len(front.ensembles[in_force].members) == 1
+            best = likelihoods(given, np.eye(NETWORKS)[latencies <= total(latencies[pair > 0])]).max()
+            assert (best if alone else found[in_force]) >= value - 1e-6
+
+
+def test_where_a_network_alone_is_likeliest_the_most_accurate_one_as_fast_stands():
+    table, labels, latencies = front_like_table(np.random.default_rng(1), 3, 400, 6)
+    given = np.repeat(np.array([[0.2], [0.3], [0.4]]), 400, axis=1)  # nothing to gain from a mixture
+    votes = VoteTable(array_blocks(table, labels))
+    front = select_by_likelihood(votes, given, latencies, "maximal")
+    right = votes.correct(np.eye(3))
+    best = [int(np.argmax(right[: count + 1])) for count in range(3)]
+    assert [one.members for one in front.ensembles] == [(member,) for member in dict.fromkeys(best)]
+
+
+def test_few_are_chosen_from_fast_to_slow(example):
+    table, labels, latencies, given = example
+    votes = VoteTable(array_blocks(table, labels))
+    every = select_by_likelihood(votes, given, latencies, "maximal")
+    few = select_by_likelihood(votes, given, latencies, "maximal", most=3)
+    assert len(few.ensembles) == 3
+    assert set(few.ensembles) <= set(every.ensembles)
+    assert few == select_by_likelihood(votes, given, latencies, "maximal", most=3)
+
+
+@pytest.mark.parametrize(("options", "message"), [({"at_least": 13}, "at_least=13"), ({"rule": "mean"}, "rule=mean")])
+def test_impossible_selections_are_refused(example, options, message):
+    table, labels, latencies, given = example
+    with pytest.raises(ConfigError, match=message):
+        select_by_likelihood(VoteTable(array_blocks(table, labels)), given, latencies, **options)
+
+
+def test_equal_networks_are_refused(example):
+    table, labels, latencies, given = example
+    votes = VoteTable(array_blocks(np.repeat(table[:1], 3, axis=0), labels))
+    with pytest.raises(ConfigError, match="all 3 networks"):
+        select_by_likelihood(votes, given[:3], latencies[:3])
