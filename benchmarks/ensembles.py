@@ -1,0 +1,170 @@
+"""What ensembles of a front gain on test images: runs of one data set with different seeds.
+
+    python benchmarks/ensembles.py NAME RUN [RUN ...] [--results FOLDER]
+
+Every RUN is a trained run whose networks were predicted by `ofa ensemble run=RUN`; its tables are read, nothing is
+evaluated anew. Compared under summed and maximal latency, all chosen on hold-out images and told on test images:
+single networks (most images right), ensembles chosen by likelihood (the default), and by most images right. Gains are
+differences to the best single network within the same latency, at every latency at which either changes. The last
+line is JSON. `--quick` makes a table of random numbers in place of runs.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from reporting import circumstances, finish
+
+from onceforall.files import write_json, write_text
+from onceforall.search.ensemble.delivery import counts_of, singles_front
+from onceforall.search.ensemble.ensembles import RULES, EnsembleFront
+from onceforall.search.ensemble.likelihood import select_by_likelihood
+from onceforall.search.ensemble.selection import select_ensembles
+from onceforall.search.ensemble.tables import PredictionTable, TableNetwork
+from onceforall.search.ensemble.votes import VoteTable
+from onceforall.search.ensemble.weighting import fit_temperatures
+from onceforall.search.front import hypervolume
+
+LIMITS = 5
+THIRDS = ("fast", "middle", "slow", "beyond the slowest network")
+
+
+def study(folder: Path) -> list[dict[str, Any]]:
+    """One row per rule and criterion, for one run."""
+    holdout, test = (PredictionTable(folder / "ensembles" / "predictions" / part) for part in ("holdout", "test"))
+    latencies = holdout.latencies_ms
+    temperatures = fit_temperatures(holdout.blocks)
+    tempered = [VoteTable(b.tempered(temperatures) for b in table.blocks()) for table in (holdout, test)]
+    plain = [VoteTable(table.blocks()) for table in (holdout, test)]
+    given = np.concatenate([b.tempered(temperatures).label_probabilities() for b in holdout.blocks()], axis=1)
+    rows = []
+    for rule in RULES:
+        by_likelihood = select_by_likelihood(tempered[0], given, latencies, rule)
+        by_accuracy = select_ensembles(plain[0], latencies, rule)
+        alone = singles_front(by_accuracy, plain[0], latencies)
+        for criterion, front, votes in (("likelihood", by_likelihood, tempered), ("accuracy", by_accuracy, plain)):
+            rows.append({"rule": rule, "criterion": criterion, **compared(front, alone, votes[1], plain[1], latencies)})
+    return rows
+
+
+def compared(
+    front: EnsembleFront, alone: EnsembleFront, votes: VoteTable, single_votes: VoteTable, latencies: np.ndarray
+) -> dict[str, Any]:
+    """Test accuracy of a front beside that of the single networks, in percent and points."""
+    top1 = 100 * counts_of(front, votes) / votes.images
+    single = 100 * counts_of(alone, single_votes) / single_votes.images
+    times, single_times = front.points[:, 0], alone.points[:, 0]
+    changes = np.unique(np.concatenate([times, single_times]))
+    changes = changes[changes >= max(times[0], single_times[0])]
+    gains = at(changes, times, top1) - at(changes, single_times, single)
+    ends = np.geomspace(latencies.min(), latencies.max(), 4)[1:] * (1 + 1e-9)
+    third = np.searchsorted(ends, changes)
+    limits = np.geomspace(latencies.min(), latencies.max(), LIMITS + 1)[1:]
+    return {
+        "images": votes.images,
+        "networks": votes.members,
+        "reference": list(front.reference),
+        "hypervolume": volume(times, top1, front.reference),
+        "singles_hypervolume": volume(single_times, single, front.reference),
+        "ensembles": len(front.ensembles),
+        "of_several_networks": sum(len(one.members) > 1 for one in front.ensembles),
+        "most_members": max(len(one.members) for one in front.ensembles),
+        "limits_ms": limits.tolist(),
+        "top1": at(limits, times, top1).tolist(),
+        "singles_top1": at(limits, single_times, single).tolist(),
+        "gain": {
+            name: [float(gains[third == k].mean()), float(gains[third == k].min()), float(gains[third == k].max())]
+            for k, name in enumerate(THIRDS)
+            if (third == k).any()
+        },
+        "standard_error": float(np.sqrt(top1.max() * (100 - top1.max()) / votes.images)),
+    }
+
+
+def at(limits: np.ndarray, times: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The value of the last entry that is fast enough for each limit."""
+    return values[np.searchsorted(times, limits * (1 + 1e-9), side="right") - 1]
+
+
+def volume(times: np.ndarray, top1: np.ndarray, reference: tuple[float, float]) -> float:
+    return hypervolume(np.stack([times, 100 - top1], axis=1), reference)
+
+
+def page(name: str, runs: list[list[dict[str, Any]]]) -> str:
+    """Means over the runs, and the range of what matters."""
+    first = runs[0][0]
+    lines = [
+        f"# Ensembles of {name}: {len(runs)} seeds, {first['images']:,} test images",
+        "",
+        f"`python benchmarks/ensembles.py {name} RUN ...`; settings, commit and machine in `{name}.json`. Chosen on",
+        "hold-out images, told on test images. Gain: points above the best single network within the same latency, at",
+        "every latency at which either changes: mean over latencies and seeds, and the smallest and largest of all.",
+        f"One accuracy has a standard error of {first['standard_error']:.2f} points. Hypervolume in ms times percent,",
+        "mean over seeds, towards the reference of each run (in the JSON file).",
+        "",
+        "| latency | chosen by | gain, fast third | middle third | slow third | beyond the slowest network | "
+        "hypervolume, singles | with ensembles | most members |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for index, row in enumerate(runs[0]):
+        alike = [run[index] for run in runs]
+        gains = []
+        for third in THIRDS:
+            found = [one["gain"][third] for one in alike if third in one["gain"]]
+            mean = np.mean([gain[0] for gain in found]) if found else 0
+            low, high = (min(gain[1] for gain in found), max(gain[2] for gain in found)) if found else (0, 0)
+            gains.append(f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" if found else "–")
+        volumes = [np.mean([one[key] for one in alike]) for key in ("singles_hypervolume", "hypervolume")]
+        most = max(one["most_members"] for one in alike)
+        cells = [row["rule"], row["criterion"], *gains, *(f"{value:.3f}" for value in volumes), str(most)]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "Top-1 in percent within five latencies, mean over seeds: ensembles (single networks).", ""]
+    limits = np.mean([run[0]["limits_ms"] for run in runs], axis=0)
+    lines.append("| latency | chosen by | " + " | ".join(f"{limit:.3g} ms" for limit in limits) + " |")
+    lines.append("| --- | --- |" + " --- |" * LIMITS)
+    for index, row in enumerate(runs[0]):
+        both = [np.mean([run[index][key] for run in runs], axis=0) for key in ("top1", "singles_top1")]
+        cells = [f"{one:.2f} ({single:.2f})" for one, single in zip(*both, strict=True)]
+        lines.append(f"| {row['rule']} | {row['criterion']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def example(folder: Path) -> Path:
+    """A run's tables made of random numbers."""
+    rng = np.random.default_rng(0)
+    networks = [TableNetwork(f"network-{i}", latency_ms=1 + 0.3 * i) for i in range(12)]
+    for part in ("holdout", "test"):
+        labels = np.arange(600) % 8
+        shared = rng.normal(size=(600, 8)) + 2 * np.eye(8)[labels]
+        table = PredictionTable.create(
+            folder / "ensembles" / "predictions" / part, networks, labels, range(600), list("abcdefgh")
+        )
+        for network in networks:
+            values = np.exp(shared + rng.normal(size=shared.shape))
+            table.write(network.name, [values / values.sum(axis=1, keepdims=True)])
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", nargs="?", default="example", help="of the data set; the files are called so")
+    parser.add_argument("runs", nargs="*", type=Path, help="folders of runs")
+    parser.add_argument("--results", type=Path, help="folder for NAME.json and NAME.md")
+    parser.add_argument("--quick", action="store_true", help="random numbers, a few seconds")
+    options = parser.parse_args()
+    if not options.runs and not options.quick:
+        parser.error("RUN is missing; --quick needs none")
+    with tempfile.TemporaryDirectory() as scratch:
+        runs = [study(folder) for folder in options.runs or [example(Path(scratch))]]
+    text = page(options.name, runs)
+    print(text)
+    if options.results is not None:
+        write_json(options.results / f"{options.name}.json", {"circumstances": circumstances(), "runs": runs})
+        write_text(options.results / f"{options.name}.md", text)
+    finish({"name": options.name, "gains": [{k: row[k] for k in ("rule", "criterion", "gain")} for row in runs[0]]})
+
+
+if __name__ == "__main__":
+    main()
