@@ -1,13 +1,15 @@
 """Ensemble selection at the published size: how fast, how exact, and how good for how many evaluations.
 
-    python benchmarks/ensemble_selection.py [--quick] [--quality] [--results FOLDER]
+    python benchmarks/ensemble_selection.py [--quick] [--quality] [--quality-images N] [--skip-speed]
+        [--results FOLDER]
 
 100 synthetic networks on 50,000 images of 1,000 classes, correlated like those of one front: they share what is hard
 about an image and most errors (fast networks more of them); accuracies go from 70 to 79 %. Nothing of the 10 GB of
 probabilities is kept: blocks of images are made, reduced to what a vote can change, and forgotten.
 
 `--quality` also runs the published searches (three algorithms, three seeds, on the truncated vote they use) and our
-selection at a twentieth of their evaluations and without a limit. That takes half an hour on one core.
+selection at a twentieth of their evaluations and without a limit. That takes an hour on one core, so that each figure
+is written to the results at once, and a later run with the same folder runs those published searches that are missing.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -125,9 +128,13 @@ def speed(images: int) -> tuple[VoteTable, dict]:
     }
 
 
-def quality(votes: VoteTable, generations: int | None, seeds: Iterable[int] | None) -> list[dict]:
-    """Hypervolumes of the published searches and of our selection, on one truncated table."""
-    rows = []
+def quality(
+    votes: VoteTable, generations: int | None, seeds: Iterable[int] | None, known: list[dict], record: Callable
+) -> None:
+    """Hypervolumes of the published searches and of our selection, on one truncated table; `record(row)` takes each.
+
+    Our selections run anew, published searches only where `known` rows lack them.
+    """
     for name, preset in PRESETS.items():
         if generations is not None:
             preset = replace(preset, generations=generations)
@@ -138,21 +145,23 @@ def quality(votes: VoteTable, generations: int | None, seeds: Iterable[int] | No
             "ours, no limit": {},
         }
         for label, options in choices.items():
-            rows.append(row(name, label, partial(select_ensembles, votes, LATENCIES_MS, preset.rule, **options)))
-        for algorithm in ALGORITHMS:
-            for seed in seeds or preset.seeds:
+            select = partial(select_ensembles, votes, LATENCIES_MS, preset.rule, **options)
+            record(row(name, label, votes.images, select))
+        for seed, algorithm in product(seeds or preset.seeds, ALGORITHMS):
+            label = f"{algorithm}, seed {seed}"
+            if (name, label, votes.images) not in {(one["preset"], one["selection"], one["images"]) for one in known}:
                 run = partial(published_selection, votes, LATENCIES_MS, preset, algorithm, seed)
-                rows.append(row(name, f"{algorithm}, seed {seed}", run))
-    return rows
+                record(row(name, label, votes.images, run))
 
 
-def row(preset: str, label: str, run: Callable) -> dict:
+def row(preset: str, label: str, images: int, run: Callable) -> dict:
     """One selection and what it took."""
     started = time.process_time()
     front = run()
     figures = {
         "preset": preset,
         "selection": label,
+        "images": images,
         "evaluations": front.evaluations,
         "processor_seconds": round(time.process_time() - started, 2),
         "hypervolume": round(front.hypervolume(), 3),
@@ -168,18 +177,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer images; with --quality fewer generations, one seed")
     parser.add_argument("--quality", action="store_true", help="compare with the published searches")
+    parser.add_argument("--quality-images", type=int, help="images of that comparison, if not all")
+    parser.add_argument("--skip-speed", action="store_true", help="only the comparison")
     parser.add_argument("--results", type=Path, help="folder for the figures as JSON")
     options = parser.parse_args()
+    if options.quick and options.results is not None:
+        parser.error("--quick runs are shorter: their figures do not belong into results")
     images = 2000 if options.quick else 50_000
-    _, figures = speed(images)
-    print(json.dumps(figures), flush=True)
+    path = None if options.results is None else options.results / "selection.json"
+    figures = json.loads(path.read_text()) if path is not None and path.exists() else {}
+    figures["circumstances"] = circumstances()
+    if not options.skip_speed:
+        figures |= speed(images)[1]
+        print(json.dumps(figures), flush=True)
+    rows = figures.setdefault("quality", [])
+
+    def record(row: dict) -> None:
+        rows[:] = [one for one in rows if any(one[key] != row[key] for key in ("preset", "selection", "images"))] + [
+            row
+        ]
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(figures, indent=1) + "\n")
+
     if options.quality:
-        truncated = VoteTable(synthetic_blocks(images), top=PRESETS["ofa3_max"].top)
-        figures["quality"] = quality(truncated, 60 if options.quick else None, [1] if options.quick else None)
-    if options.results is not None:
-        options.results.mkdir(parents=True, exist_ok=True)
-        content = {"circumstances": circumstances(), **figures}
-        (options.results / "selection.json").write_text(json.dumps(content, indent=1) + "\n")
+        blocks = synthetic_blocks(options.quality_images or images)
+        truncated = VoteTable(blocks, top=PRESETS["ofa3_max"].top)
+        if options.quick:
+            quality(truncated, 60, [1], [], record)
+        else:
+            quality(truncated, None, None, list(rows), record)
+    elif path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(figures, indent=1) + "\n")
     finish(figures)
 
 
