@@ -68,7 +68,13 @@ def ensemble(config: EnsembleConfig) -> dict[str, Any]:
     run = Run.open(config.run)
     candidates = candidates_of(run, config.search, config.networks)
     source = run.load_data()
-    networks = calibrated_networks(run, source, config)
+    networks = calibrated_networks(
+        run,
+        source,
+        config.compute,
+        calibration_images=config.calibration_images,
+        batch_size=config.batch_size,
+    )
     out = console()
     with out.status("predicting") as status:
 

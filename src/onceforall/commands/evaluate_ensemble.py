@@ -9,6 +9,7 @@ from ..errors import ConfigError
 from ..files import write_json
 from ..run import Run
 from .ensemble_argument import VotingEnsemble, parse_ensemble
+from .prediction_tables import calibrated_networks
 from .screen import console, percent, table
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ def evaluate_ensemble(config: "EvaluateConfig") -> list[dict[str, Any]]:
     Raises:
         RunError, ConfigError, DataError, FileFormatError.
     """
-    from ..train import resolve_device
-    from ..train.calibrated import CalibratedNetworks
     from ..train.evaluate import part_of
     from ..train.predictions import predict_each
 
@@ -39,15 +38,8 @@ def evaluate_ensemble(config: "EvaluateConfig") -> list[dict[str, Any]]:
     source = run.load_data()
     part = cast(Literal["holdout", "test"], config.part)
     images = part_of(source, part, config.images, config.seed)
-    device = resolve_device(config.device)
-    networks = CalibratedNetworks(
-        run.load_supernet().to(device),
-        source,
-        run.folder / "ensembles" / "statistics",
-        weights=run.weights_digest(),
-        calibration_images=found.calibration_images,
-        batch_size=found.batch_size,
-        workers=run.read_config().data.workers,
+    networks = calibrated_networks(
+        run, source, config.device, calibration_images=found.calibration_images, batch_size=found.batch_size
     )
     vote = np.zeros((len(images), len(source.classes)))
     right: dict[str, float] = {}

@@ -9,6 +9,7 @@ from ..files import atomic_path, read_json, write_json
 from ..run import Run, check_file_name
 from .ensemble_argument import VotingEnsemble, parse_ensemble
 from .export import ExportConfig, test_images
+from .prediction_tables import calibrated_networks
 from .screen import amount, console, milliseconds, percent, table
 
 if TYPE_CHECKING:
@@ -106,16 +107,9 @@ def _check_folder(run: Run, name: str) -> None:
 def _members(run: Run, found: VotingEnsemble, source: "DataSource") -> "list[EnsembleMember]":
     """The networks, with the statistics that they were chosen with."""
     from ..deploy import EnsembleMember
-    from ..train.calibrated import CalibratedNetworks
 
-    networks = CalibratedNetworks(
-        run.load_supernet(),
-        source,
-        run.folder / "ensembles" / "statistics",
-        weights=run.weights_digest(),
-        calibration_images=found.calibration_images,
-        batch_size=found.batch_size,
-        workers=run.read_config().data.workers,
+    networks = calibrated_networks(
+        run, run.load_data(), "cpu", calibration_images=found.calibration_images, batch_size=found.batch_size
     )
     return [
         EnsembleMember(networks.network(arch), arch.resolution, arch.name, weight, temperature, arch.to_dict())

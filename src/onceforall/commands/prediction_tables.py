@@ -13,7 +13,6 @@ from ..run import Run
 from ..search.ensemble.tables import PredictionTable, TableNetwork
 from ..search.front import non_dominated
 from ..space import Arch
-from .scoring import MeasuringConfig
 
 if TYPE_CHECKING:
     from ..data import DataSource, ImageSet
@@ -74,19 +73,20 @@ def predictions_path(run: Run, part: str) -> Path:
     return run.folder / "ensembles" / "predictions" / part
 
 
-def calibrated_networks(run: Run, source: "DataSource", config: MeasuringConfig) -> "CalibratedNetworks":
-    """Networks of a run with statistics that are kept in its folder."""
+def calibrated_networks(
+    run: Run, source: "DataSource", compute: str, *, calibration_images: int, batch_size: int
+) -> "CalibratedNetworks":
+    """Networks of a run with statistics that are kept in its folder; `compute`: the device, or auto."""
     from ..train import resolve_device
     from ..train.calibrated import CalibratedNetworks
 
-    device = resolve_device(config.compute)
     return CalibratedNetworks(
-        run.load_supernet().to(device),
+        run.load_supernet().to(resolve_device(compute)),
         source,
         run.folder / "ensembles" / "statistics",
         weights=run.weights_digest(),
-        calibration_images=config.calibration_images,
-        batch_size=config.batch_size,
+        calibration_images=calibration_images,
+        batch_size=batch_size,
         workers=run.read_config().data.workers,
     )
 
