@@ -62,12 +62,14 @@ def compared(
     ends = np.geomspace(latencies.min(), latencies.max(), 4)[1:] * (1 + 1e-9)
     third = np.searchsorted(ends, changes)
     limits = np.geomspace(latencies.min(), latencies.max(), LIMITS + 1)[1:]
+    worst = 100 - 100 * single_votes.correct(np.eye(votes.members)).min() / votes.images
+    reference = front.reference[0], float(worst)
     return {
         "images": votes.images,
         "networks": votes.members,
-        "reference": list(front.reference),
-        "hypervolume": volume(times, top1, front.reference),
-        "singles_hypervolume": volume(single_times, single, front.reference),
+        "reference": list(reference),
+        "hypervolume": volume(times, top1, reference),
+        "singles_hypervolume": volume(single_times, single, reference),
         "ensembles": len(front.ensembles),
         "of_several_networks": sum(len(one.members) > 1 for one in front.ensembles),
         "most_members": max(len(one.members) for one in front.ensembles),
