@@ -1,7 +1,6 @@
 """Networks that vote as one ONNX file, checked against the networks it came from."""
 
 import copy
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import ExportError
 from ..files import atomic_path, write_json
 from .ensemble_file import VOTE, EnsembleCard, OnnxEnsemble
-from .export import OPSET, check_card, images_to_verify, onnx_path, to_model
+from .export import FileRecord, check_card, images_to_verify, onnx_path, recorded, to_model
 from .fold import fold_batch_norm
 from .verify import BATCH, Agreement
 
@@ -41,36 +40,17 @@ class EnsembleMember:
     arch: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class EnsembleRecord:
-    """What was exported and how well it agrees; written as JSON beside the file.
+@dataclass(frozen=True, kw_only=True)
+class EnsembleRecord(FileRecord):
+    """What was exported and how well its vote agrees, of an ensemble.
 
     Attributes:
-        file: name of the exported file.
-        inputs: name of the input by resolution in pixels.
-        members: see `EnsembleCard`.
-        max_abs_difference, top1_agreement, images_compared: of the vote; see `Agreement`. `real_images` tells whether
-            the images were given (true) or random numbers.
-        bytes, sha256: of the exported file.
+        inputs: name of the input by resolution in pixels. members: see `EnsembleCard`.
     """
 
-    file: str
-    format: str
-    opset: int
-    name: str
     members: list[dict[str, Any]]
     resolutions: list[int]
     inputs: dict[str, str]
-    in_chans: int
-    classes: list[str]
-    mean: list[float]
-    std: list[float]
-    max_abs_difference: float
-    top1_agreement: float
-    images_compared: int
-    real_images: bool
-    bytes: int
-    sha256: str
 
 
 def export_ensemble_onnx(
@@ -131,7 +111,12 @@ def export_ensemble_onnx(
         file.write_bytes(model.SerializeToString())
         agreement = compare_ensemble(file, networks, images)
         _accept(agreement, tolerance, card)
-        record = _record(path.name, file, card, agreement, real_images=verify_images is not None)
+        record = EnsembleRecord(
+            **recorded(path.name, file, card, agreement, real_images=verify_images is not None),
+            members=list(card.members),
+            resolutions=list(card.inputs),
+            inputs={str(resolution): name for resolution, name in card.inputs.items()},
+        )
         write_json(record_file, asdict(record))
     return record
 
@@ -224,28 +209,3 @@ def _accept(agreement: Agreement, tolerance: float, card: EnsembleCard) -> None:
             f"(tolerance {tolerance:g}; best class equal on {agreement.top1_agreement:.1%} of "
             f"{agreement.images_compared} images); nothing was written"
         )
-
-
-def _record(
-    file_name: str, file: Path, card: EnsembleCard, agreement: Agreement, *, real_images: bool
-) -> EnsembleRecord:
-    content = file.read_bytes()
-    return EnsembleRecord(
-        file=file_name,
-        format="onnx",
-        opset=OPSET,
-        name=card.name,
-        members=list(card.members),
-        resolutions=list(card.inputs),
-        inputs={str(resolution): name for resolution, name in card.inputs.items()},
-        in_chans=card.in_chans,
-        classes=list(card.classes),
-        mean=list(card.mean),
-        std=list(card.std),
-        max_abs_difference=agreement.max_abs_difference,
-        top1_agreement=agreement.top1_agreement,
-        images_compared=agreement.images_compared,
-        real_images=real_images,
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-    )

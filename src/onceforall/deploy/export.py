@@ -27,9 +27,9 @@ class DescribesItself(Protocol):
     def to_dict(self) -> dict[str, Any]: ...
 
 
-@dataclass(frozen=True)
-class ExportRecord:
-    """What was exported and how well it agrees; written as JSON beside the file.
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """What every record of an exported file says; written as JSON beside the file.
 
     Attributes:
         file: name of the exported file.
@@ -42,8 +42,6 @@ class ExportRecord:
     format: str
     opset: int
     name: str
-    arch: dict[str, Any] | None
-    resolution: int
     in_chans: int
     classes: list[str]
     mean: list[float]
@@ -54,6 +52,14 @@ class ExportRecord:
     real_images: bool
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRecord(FileRecord):
+    """What was exported and how well it agrees, of one network."""
+
+    arch: dict[str, Any] | None
+    resolution: int
 
 
 def export_onnx(
@@ -109,7 +115,8 @@ def export_onnx(
         file.write_bytes(model.SerializeToString())
         agreement = compare(file, module, images)
         _accept(agreement, tolerance, card)
-        record = _record(path.name, file, card, agreement, real_images=verify_images is not None)
+        values = recorded(path.name, file, card, agreement, real_images=verify_images is not None)
+        record = ExportRecord(**values, arch=described, resolution=resolution)
         write_json(record_file, asdict(record))
     return record
 
@@ -215,23 +222,22 @@ def _accept(agreement: Agreement, tolerance: float, card: NetworkCard) -> None:
         )
 
 
-def _record(file_name: str, file: Path, card: NetworkCard, agreement: Agreement, *, real_images: bool) -> ExportRecord:
+def recorded(file_name: str, file: Path, card: Card, agreement: Agreement, *, real_images: bool) -> dict[str, Any]:
+    """The values of a `FileRecord`."""
     content = file.read_bytes()
-    return ExportRecord(
-        file=file_name,
-        format="onnx",
-        opset=OPSET,
-        name=card.name,
-        arch=card.arch,
-        resolution=card.resolution,
-        in_chans=card.in_chans,
-        classes=list(card.classes),
-        mean=list(card.mean),
-        std=list(card.std),
-        max_abs_difference=agreement.max_abs_difference,
-        top1_agreement=agreement.top1_agreement,
-        images_compared=agreement.images_compared,
-        real_images=real_images,
-        bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-    )
+    return {
+        "file": file_name,
+        "format": "onnx",
+        "opset": OPSET,
+        "name": card.name,
+        "in_chans": card.in_chans,
+        "classes": list(card.classes),
+        "mean": list(card.mean),
+        "std": list(card.std),
+        "max_abs_difference": agreement.max_abs_difference,
+        "top1_agreement": agreement.top1_agreement,
+        "images_compared": agreement.images_compared,
+        "real_images": real_images,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
