@@ -11,7 +11,7 @@ from ..errors import FileFormatError
 from ..files import atomic_path, read_json, tensor_pair, write_json
 from ..space import Arch
 from ..supernets import Supernet
-from .loading import calibration_images as load_calibration_images
+from .evaluate import calibration_of, extracted
 from .loading import loading
 
 
@@ -55,8 +55,7 @@ class CalibratedNetworks:
 
     def network(self, arch: Arch) -> nn.Module:
         """The calibrated network. Raises InvalidArch, DataError (no training images), StorageError."""
-        network = self._supernet.extract(arch).to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        network.eval()
+        network = extracted(self._supernet, arch, None, self.device).eval()
         if self.origin["calibration_images"]:
             kept = self._kept(arch, network)
             if kept is None:
@@ -71,8 +70,7 @@ class CalibratedNetworks:
             self._held = None
             common = {"batch_size": self.batch_size, **loading(self._source, self.device, self.workers)}
             count, seed = self.origin["calibration_images"], self.origin["seed"]
-            batches = load_calibration_images(self._source, [resolution], images=count, seed=seed, **common)
-            self._held = resolution, list(batches)
+            self._held = resolution, calibration_of(self._source, resolution, count, seed, common) or []
         return self._held[1]
 
     def _kept(self, arch: Arch, network: nn.Module) -> dict[str, Tensor] | None:

@@ -92,10 +92,10 @@ def evaluate_archs(
     for resolution in sorted({arch.resolution for arch in archs}):
         indices = [index for index, arch in enumerate(archs) if arch.resolution == resolution]
         common = {"batch_size": batch_size, **loading(source, chosen, workers, on_corrupt=on_corrupt)}
-        calibration = _calibration(source, resolution, calibration_images, seed, common)
+        calibration = calibration_of(source, resolution, calibration_images, seed, common)
         for first in range(0, len(indices), networks_at_once):
             members = indices[first : first + networks_at_once]
-            networks = [_network(supernet, archs[index], calibration, chosen) for index in members]
+            networks = [extracted(supernet, archs[index], calibration, chosen) for index in members]
             batches = eval_batches(images, resolution=resolution, rank=world.rank, world_size=world.size, **common)
             for index, measured in zip(members, measure_accuracy(networks, batches, world), strict=True):
                 evaluations[index] = Evaluation(archs[index], *measured)
@@ -117,10 +117,10 @@ def calibrated_network(
     """The very network `evaluate_archs` measures with the same arguments, on the supernet's device, in eval mode."""
     device = next(supernet.parameters()).device
     common = {"batch_size": batch_size, **loading(source, device, workers)}
-    return _network(supernet, arch, _calibration(source, arch.resolution, calibration_images, seed, common), device)
+    return extracted(supernet, arch, calibration_of(source, arch.resolution, calibration_images, seed, common), device)
 
 
-def _calibration(
+def calibration_of(
     source: DataSource, resolution: int, images: int, seed: int, common: dict[str, Any]
 ) -> list[Tensor] | None:
     """Images for batch-norm statistics; None where those of the weights are kept."""
@@ -134,8 +134,8 @@ def _calibration(
     return list(load_calibration_images(source, [resolution], images=images, seed=seed, **common))
 
 
-def _network(supernet: Supernet, arch: Arch, calibration: list[Tensor] | None, device: torch.device) -> nn.Module:
-    """The plain network of an architecture in eval mode, calibrated."""
+def extracted(supernet: Supernet, arch: Arch, calibration: list[Tensor] | None, device: torch.device) -> nn.Module:
+    """The plain network of an architecture on a device, calibrated where there are images for it."""
     network = supernet.extract(arch).to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if calibration is not None:
         calibrate(network, calibration)
