@@ -23,8 +23,8 @@ from onceforall.search.ensemble.ensembles import RULES, EnsembleFront
 from onceforall.search.ensemble.likelihood import select_by_likelihood
 from onceforall.search.ensemble.selection import select_ensembles
 from onceforall.search.ensemble.tables import PredictionTable, TableNetwork
+from onceforall.search.ensemble.temperature import fit_temperatures
 from onceforall.search.ensemble.votes import VoteTable
-from onceforall.search.ensemble.weighting import fit_temperatures
 from onceforall.search.front import hypervolume
 
 LIMITS = 5

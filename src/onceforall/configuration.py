@@ -17,6 +17,14 @@ CONF_MODULE = "onceforall.conf"
 Config = TypeVar("Config")
 
 
+def check_least(config: object, **least: int) -> None:
+    """Raise ConfigError, naming the key, where a number of a config is below its least; None is no number."""
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if value is not None and value < bound:
+            raise ConfigError(f"{name}={value}: must be {bound} or greater")
+
+
 def groups_of(config_name: str) -> dict[str, list[str]]:
     """The config groups a command composes from, each with the options that can be chosen."""
     from omegaconf import DictConfig, OmegaConf

@@ -1,11 +1,12 @@
 """`ofa ensemble`: subsets of a run's networks that vote, chosen on hold-out images, told on test images."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..configuration import check_least
 from ..errors import ConfigError
 from ..files import write_json
 from ..run import Run, check_file_name
@@ -134,8 +135,8 @@ def select(
     from ..search.ensemble.likelihood import select_by_likelihood
     from ..search.ensemble.published import PRESETS, published_selection
     from ..search.ensemble.selection import select_ensembles
+    from ..search.ensemble.temperature import fit_temperatures
     from ..search.ensemble.votes import VoteTable
-    from ..search.ensemble.weighting import fit_temperatures
 
     preset = None if config.preset is None else PRESETS[config.preset]
     latencies, names = holdout.latencies_ms, [network.name for network in holdout.networks]
@@ -143,7 +144,7 @@ def select(
     tempered = likeliest if config.temperature is None else config.temperature
     temperatures = fit_temperatures(holdout.blocks) if tempered else np.ones(len(names))
 
-    def blocks_of(table: "PredictionTable") -> "list[Block] | Any":
+    def blocks_of(table: "PredictionTable") -> "Iterable[Block]":
         return (b.tempered(temperatures) for b in table.blocks()) if tempered else table.blocks()
 
     def votes_of(table: "PredictionTable") -> VoteTable:
@@ -173,11 +174,13 @@ def select(
     test = test_table()
     test_votes = None if test is None else votes_of(test)
     images = 0 if test_votes is None else test_votes.images
+    alone = np.eye(len(names))
+    test_alone = None if test_votes is None else test_votes.correct(alone)
     rules = {}
     for rule, (front, singles, seconds) in fronts.items():
-        if test_votes is not None:
+        if test_alone is not None:
             # One reference for both parts, so that networks which are worse on test images count there.
-            on_test = reference_point(latencies, test_votes.correct(np.eye(len(names))), images, front.rule)
+            on_test = reference_point(latencies, test_alone, images, front.rule)
             both = (front.reference[0], max(front.reference[1], on_test[1]))
             front, singles = replace(front, reference=both), replace(singles, reference=both)
         counts = [None if test_votes is None else counts_of(one, test_votes) for one in (singles, front)]
@@ -188,9 +191,8 @@ def select(
             "singles": described(singles, names, "single", counts[0], images),
             "ensembles": described(front, names, rule, counts[1], images),
         }
-    alone = np.eye(len(names))
     top1 = votes.correct(alone) / votes.images
-    test_top1 = [None] * len(names) if test_votes is None else (test_votes.correct(alone) / images).tolist()
+    test_top1 = [None] * len(names) if test_alone is None else (test_alone / images).tolist()
     return {
         "criterion": "accuracy" if given is None else "likelihood",
         "preset": config.preset,
@@ -229,19 +231,18 @@ def _check(config: EnsembleConfig) -> None:
     ):
         if value not in known:
             raise ConfigError(f"{name}={value}: use {', '.join(word for word in known if word)}")
-    for name, value, least in (
-        ("networks", config.networks, 2),
-        ("at_least", config.at_least, 1),
-        ("most", config.most, 1),
-        ("top", config.top, 1),
-        ("images", config.images, 1),
-        ("batch_size", config.batch_size, 1),
-        ("calibration_images", config.calibration_images, 0),
-        ("networks_at_once", config.networks_at_once, 1),
-        ("seed", config.seed, 0),
-    ):
-        if value is not None and value < least:
-            raise ConfigError(f"{name}={value}: must be {least} or greater")
+    check_least(
+        config,
+        networks=2,
+        at_least=1,
+        most=1,
+        top=1,
+        images=1,
+        batch_size=1,
+        calibration_images=0,
+        networks_at_once=1,
+        seed=0,
+    )
     if config.holdout_csv is None and (config.test_csv or config.latencies or config.out):
         raise ConfigError("test_csv, latencies and out belong to holdout_csv=FOLDER")
     if config.holdout_csv is not None and (config.run is not None or not config.latencies or not config.out):

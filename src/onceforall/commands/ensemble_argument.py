@@ -7,13 +7,14 @@ from typing import Any
 from ..errors import ConfigError, FileFormatError, RunError
 from ..files import read_json
 from ..run import Run, check_file_name
+from ..search.ensemble.delivery import entry_within
+from ..search.ensemble.ensembles import RULES
 from ..space import Arch
 
 MEANING = (
     "an ensemble of the newest `ofa ensemble` by name (summed-07), of another as RESULT/summed-07, "
     "or the best within some milliseconds (summed:4.5, maximal:4.5)"
 )
-RULES = ("summed", "maximal")
 
 
 @dataclass(frozen=True)
@@ -106,17 +107,17 @@ def _entry(found: dict[str, Any], name: str, text: str) -> tuple[str, dict[str, 
 
 
 def _within(entries: list[dict[str, Any]], rule: str, limit: str, text: str) -> dict[str, Any]:
-    """The best entry within a limit in milliseconds: the last, as they stand from fast and worse to slow and better."""
+    """The entry to take within a limit in milliseconds."""
     try:
         most = float(limit)
     except ValueError:
         raise ConfigError(f"ensemble={text}: {limit!r} is no number of milliseconds; for example {rule}:4.5") from None
-    fitting = [entry for entry in entries if entry["latency_ms"] <= most]
-    if not fitting:
+    found = entry_within(entries, most)
+    if found is None:
         fastest = min((entry["latency_ms"] for entry in entries), default=None)
         remedy = "there are none" if fastest is None else f"the fastest takes {fastest:.3g} ms"
         raise ConfigError(f"ensemble={text}: no {rule} ensemble within {most:g} ms; {remedy}")
-    return fitting[-1]
+    return found
 
 
 def _resolved(found: dict[str, Any], result: str, rule: str, entry: dict[str, Any]) -> VotingEnsemble:

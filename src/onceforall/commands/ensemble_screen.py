@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..search.ensemble.delivery import entry_within
 from .screen import console, milliseconds, percent, table
 
 _LIMITS = 5
@@ -34,17 +35,11 @@ def limits_of(record: dict[str, Any]) -> list[float]:
     return np.geomspace(min(latencies), max(latencies), _LIMITS + 1)[1:].tolist()
 
 
-def best_within(record: dict[str, Any], kind: str, limit: float) -> dict[str, Any] | None:
-    """The entry of `singles` or `ensembles` to take within a latency in ms, the last that is fast enough; None without.
-
-    Entries stand by rising latency, each better than those before by the criterion that they were chosen by.
-    """
-    fast = [entry for entry in record[kind]["members"] if entry["latency_ms"] <= limit * (1 + 1e-9)]
-    return fast[-1] if fast else None
-
-
 def _row(record: dict[str, Any], limit: float, part: str) -> tuple[str, ...]:
-    single, one = (best_within(record, kind, limit) for kind in ("singles", "ensembles"))
+    single, one = (
+        entry_within(record[kind]["members"], limit * (1 + 1e-9))  # the last limit is the latency of a network
+        for kind in ("singles", "ensembles")
+    )
     if single is None or one is None:
         return (milliseconds(limit), *("-" for _ in _COLUMNS[1:]))
     top1, error = f"{part}_top1", f"{part}_top1_error"

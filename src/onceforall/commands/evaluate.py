@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from ..configuration import check_least
 from ..data.config import DataConfig
 from ..errors import ConfigError
 from ..files import write_json
@@ -106,15 +107,7 @@ def evaluate(config: EvaluateConfig) -> list[dict[str, Any]]:
 def _check(config: EvaluateConfig) -> None:
     if config.part not in ("test", "holdout"):
         raise ConfigError(f"part={config.part}: use test or holdout")
-    for name, value, least in (
-        ("batch_size", config.batch_size, 1),
-        ("images", config.images, 1),
-        ("resolution", config.resolution, 8),
-        ("calibration_images", config.calibration_images, 0),
-        ("seed", config.seed, 0),
-    ):
-        if value is not None and value < least:
-            raise ConfigError(f"{name}={value}: must be {least} or greater")
+    check_least(config, batch_size=1, images=1, resolution=8, calibration_images=0, seed=0)
     if config.checkpoint is None:
         if config.run is not None and (config.data != DataConfig() or config.resolution is not None):
             raise ConfigError(

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..configuration import check_least
 from ..errors import ConfigError
 from ..files import atomic_path, read_json, write_json
 from ..run import Run, check_file_name
@@ -36,13 +37,13 @@ def export_ensemble(config: ExportConfig) -> Record:
     """
     _check(config)
     run = Run.open(config.run)
-    run.description()  # says so when training has not finished
+    description = run.description()  # says so when training has not finished
     found = parse_ensemble(run, config.ensemble or "")
     together = found.rule == "summed" if config.together is None else config.together
     name = config.name or found.name
     out = console()
     with out.status(f"exporting {name}"):
-        record = _export(run, found, name, together, config.images)
+        record = _export(run, found, name, together, config.images, description)
         if config.measure:
             record |= _measured(run, found, record, together)
             write_json(run.deploy_path(name, ".json"), record)
@@ -55,17 +56,18 @@ def _check(config: ExportConfig) -> None:
         raise ConfigError(f"arch={config.arch} and ensemble={config.ensemble}: give one of them")
     if config.finetuned:
         raise ConfigError("finetuned=true is for arch=...; an ensemble was chosen with the weights of the supernet")
-    if config.images < 1:
-        raise ConfigError(f"images={config.images}: must be 1 or greater")
+    check_least(config, images=1)
     if config.name:
         check_file_name(config.name)
 
 
-def _export(run: Run, found: VotingEnsemble, name: str, together: bool, images: int) -> Record:
+def _export(
+    run: Run, found: VotingEnsemble, name: str, together: bool, images: int, description: dict[str, Any]
+) -> Record:
     """Write the files and their record."""
     _check_folder(run, name)
     source = run.load_data()
-    described = {key: run.description()[key] for key in ("in_chans", "classes", "mean", "std")}
+    described = {key: description[key] for key in ("in_chans", "classes", "mean", "std")}
     members = _members(run, found, source)
     verify_images = {
         size: test_images(source, size, images) for size in sorted({arch.resolution for arch in found.archs})
@@ -109,7 +111,7 @@ def _members(run: Run, found: VotingEnsemble, source: "DataSource") -> "list[Ens
     from ..deploy import EnsembleMember
 
     networks = calibrated_networks(
-        run, run.load_data(), "cpu", calibration_images=found.calibration_images, batch_size=found.batch_size
+        run, source, "cpu", calibration_images=found.calibration_images, batch_size=found.batch_size
     )
     return [
         EnsembleMember(networks.network(arch), arch.resolution, arch.name, weight, temperature, arch.to_dict())

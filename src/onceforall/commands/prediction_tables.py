@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 ALL_CLASSES_UP_TO = 256
 _KEPT_CLASSES = 32
 Member = dict[str, Any]
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..search.ensemble.delivery import entry_within
 from .reading import Record
 from .words import milliseconds
 
@@ -71,13 +72,11 @@ def told_on(record: Record) -> str:
 
 
 def best_within(members: list[Record], latency_ms: float, part: str) -> Record | None:
-    """The last of the members that are fast enough, if it was counted on `part`.
+    """The member to take within a latency, of those that were counted on `part`.
 
-    They stand from fast to slow, each better than those before by what they were chosen by, on hold-out images: the
-    best of many on test images would flatter itself.
+    It was chosen on hold-out images: the best of many on test images would flatter itself.
     """
-    fast = [one for one in members if one["latency_ms"] <= latency_ms and one[f"{part}_top1"] is not None]
-    return fast[-1] if fast else None
+    return entry_within([one for one in members if one[f"{part}_top1"] is not None], latency_ms)
 
 
 def gain_within(rule: Record, latency_ms: float, part: str) -> Gain | None:

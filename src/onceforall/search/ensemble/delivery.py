@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ..front import hypervolume
 from .blocks import Integers
 from .ensembles import EnsembleFront, Sets, front_of
+from .temperature import Floats
 from .votes import VoteTable
-from .weighting import Floats
 
 
 def singles_front(front: EnsembleFront, votes: VoteTable, latencies_ms: Floats, most: int = 100) -> EnsembleFront:
@@ -51,6 +51,15 @@ def described(
         "test_hypervolume": None if test is None else _test_hypervolume(front, test, test_images),
         "members": entries,
     }
+
+
+def entry_within(entries: Sequence[dict[str, Any]], latency_ms: float) -> dict[str, Any] | None:
+    """Of entries of one front the one to take within a latency, the last that is fast enough; None without.
+
+    They stand by rising latency, each better than those before by what the front was chosen by, on selection images.
+    """
+    fast = [entry for entry in entries if entry["latency_ms"] <= latency_ms]
+    return fast[-1] if fast else None
 
 
 def _test_hypervolume(front: EnsembleFront, correct: Integers, images: int) -> float:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...errors import ConfigError
 from ..front import hypervolume, non_dominated
 from .blocks import Integers
+from .votes import VoteTable
 
 Rule = Literal["summed", "maximal"]
 RULES = ("summed", "maximal")
@@ -104,6 +105,16 @@ def check_latencies(latencies_ms: ArrayLike, networks: int) -> NDArray[np.float6
     for index in np.flatnonzero(~(np.isfinite(values) & (values > 0))):
         raise ConfigError(f"the latency of network {index} is missing or not positive: {values[index]}")
     return values
+
+
+def check_choice(votes: VoteTable, at_least: int, most: int, most_members: int) -> None:
+    """Raise ConfigError where there is nothing to choose, or `at_least` and `most` are impossible."""
+    if votes.members < 2:
+        raise ConfigError("one network is no ensemble: predictions of at least two are needed")
+    if votes.all_equal():
+        raise ConfigError(f"all {votes.members} networks give the same predictions; there is nothing to choose")
+    if not 1 <= at_least <= most_members or most < 1:
+        raise ConfigError(f"at_least={at_least} most={most}: between 1 and {most_members} members, 1 ensemble or more")
 
 
 def front_of(

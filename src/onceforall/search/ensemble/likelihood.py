@@ -9,20 +9,20 @@ its members give it.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import ConfigError
 from .blocks import Integers
 from .ensembles import (
     Ensemble,
     EnsembleFront,
     Rule,
+    check_choice,
     check_latencies,
     check_rule,
     largest_subset,
     latencies_of,
     reference_point,
 )
+from .temperature import NOTHING, Floats
 from .votes import VoteTable
-from .weighting import NOTHING, Floats
 
 _VOTES = 12  # a member's share is a multiple of one vote in at most twelve
 _ALIKE = 1e-7  # of the log likelihood: below what float32 sums can tell apart
@@ -59,20 +59,14 @@ def select_by_likelihood(
     Source: votes with replacement are Caruana et al., Ensemble Selection from Libraries of Models (ICML 2004).
     """
     checked, latencies = check_rule(rule), check_latencies(latencies_ms, votes.members)
-    if votes.members < 2:
-        raise ConfigError("one network is no ensemble: predictions of at least two are needed")
-    if votes.all_equal():
-        raise ConfigError(f"all {votes.members} networks give the same predictions; there is nothing to choose")
-    if not 1 <= at_least <= min(votes.members, _VOTES) or most < 1:
-        most_members = min(votes.members, _VOTES)
-        raise ConfigError(f"at_least={at_least} most={most}: between 1 and {most_members} members, 1 ensemble or more")
+    check_choice(votes, at_least, most, min(votes.members, _VOTES))
     singles = votes.correct(np.eye(votes.members))
     reference = reference_point(latencies, singles, votes.images, checked)
     shares, looked_at = _grown(label_probabilities, latencies, checked, at_least)
     if at_least == 1:
         shares = _with_best_singles(shares, singles, latencies, checked)
-    latency = latencies_of(shares > 0, latencies, checked)
     if len(shares) > most:
+        latency = latencies_of(shares > 0, latencies, checked)
         losses = -_likelihoods(shares, label_probabilities)
         shares = shares[largest_subset(np.stack([latency, losses], axis=1), (reference[0], losses.max()), most)]
     found = _ensembles(shares, votes.correct(shares), latencies_of(shares > 0, latencies, checked))

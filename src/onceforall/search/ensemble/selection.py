@@ -21,6 +21,7 @@ from .ensembles import (
     EnsembleFront,
     Rule,
     Sets,
+    check_choice,
     check_latencies,
     check_rule,
     front_of,
@@ -72,12 +73,7 @@ def select_ensembles(
     Source: the problem is that of OFA3 (see `published`); the way of solving it is our own.
     """
     checked, latencies = check_rule(rule), check_latencies(latencies_ms, votes.members)
-    if votes.members < 2:
-        raise ConfigError("one network is no ensemble: predictions of at least two are needed")
-    if votes.all_equal():
-        raise ConfigError(f"all {votes.members} networks give the same predictions; there is nothing to choose")
-    if not 1 <= at_least <= votes.members or most < 1:
-        raise ConfigError(f"at_least={at_least} most={most}: between 1 and {votes.members} members, 1 ensemble or more")
+    check_choice(votes, at_least, most, votes.members)
     if evaluations is not None and evaluations < votes.members:
         raise ConfigError(f"evaluations={evaluations}: each of the {votes.members} networks is evaluated first")
     search = _Search(votes, latencies, checked, at_least, evaluations)

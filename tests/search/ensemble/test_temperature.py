@@ -1,10 +1,9 @@
-"""Temperatures and shares: the best there are, by slow searches and by construction."""
+"""Temperatures: the best there are, by a slow search."""
 
 import numpy as np
-from scipy.optimize import minimize
 
 from onceforall.search.ensemble.blocks import array_blocks
-from onceforall.search.ensemble.weighting import fit_temperatures, fit_weights
+from onceforall.search.ensemble.temperature import fit_temperatures
 
 from .tables_of_numbers import made_table
 
@@ -32,19 +31,3 @@ def test_listed_classes_have_temperatures_too():
     whole = fit_temperatures(lambda: array_blocks(table, labels))
     listed = fit_temperatures(lambda: (block.truncated(6) for block in array_blocks(table, labels)))
     np.testing.assert_allclose(listed, whole, rtol=1e-6)
-
-
-def test_shares_have_the_largest_likelihood():
-    rng = np.random.default_rng(2)
-    table, labels = made_table(rng, 4, 500, 5)
-    table[3] = rng.dirichlet(np.ones(5), size=500)  # knows nothing
-    given = table[:, np.arange(500), labels].astype(np.float64)
-    found = fit_weights(given)
-
-    def loss(logits):
-        shares = np.exp(logits) / np.exp(logits).sum()
-        return -np.log(np.maximum(shares @ given, 1e-12)).mean()
-
-    assert np.isclose(found.sum(), 1)
-    assert found[3] < 0.02
-    assert -np.log(np.maximum(found @ given, 1e-12)).mean() <= minimize(loss, np.zeros(4)).fun + 1e-4

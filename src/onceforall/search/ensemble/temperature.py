@@ -1,8 +1,4 @@
-"""How much each member counts: temperatures that make networks comparable, and shares of the vote.
-
-Both maximise the likelihood of the true classes on the selection images, not the count of right answers, which would
-follow the accidents of those images more closely.
-"""
+"""Temperatures that make the probabilities of networks comparable."""
 
 from collections.abc import Callable, Iterable
 
@@ -15,7 +11,6 @@ Floats = NDArray[np.float64]
 _COLDEST, _HOTTEST = 0.25, 4.0
 _GOLDEN = (5**0.5 - 1) / 2
 _NARROWINGS = 16  # the last interval is 1/2000 of the first
-_ROUNDS = 200  # of expectation and maximisation; shares move by less than a thousandth long before
 NOTHING = 1e-12  # a probability that float16 cannot hold is not impossible
 
 
@@ -43,16 +38,3 @@ def fit_temperatures(blocks: Callable[[], Iterable[Block]]) -> Floats:
         inner = [np.where(left, fresh, known), np.where(left, known, fresh)]
         losses = [np.where(left, fresh_loss, known_loss), np.where(left, known_loss, fresh_loss)]
     return np.exp((low + high) / 2)
-
-
-def fit_weights(label_probabilities: Floats) -> Floats:
-    """Shares (n,), summing to one, with which the members' mixture gives the true classes the largest likelihood.
-
-    `label_probabilities` (n, M): what each member gives the true class of each image. The problem is convex; solved by
-    expectation and maximisation (Dempster et al. 1977) from equal shares.
-    """
-    given = np.maximum(label_probabilities, NOTHING)
-    shares = np.full(len(given), 1 / len(given))
-    for _ in range(_ROUNDS):
-        shares = shares * (given / (shares @ given)).mean(axis=1)
-    return shares / shares.sum()
