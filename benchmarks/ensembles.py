@@ -62,7 +62,7 @@ def compared(
     ends = np.geomspace(latencies.min(), latencies.max(), 4)[1:] * (1 + 1e-9)
     third = np.searchsorted(ends, changes)
     limits = np.geomspace(latencies.min(), latencies.max(), LIMITS + 1)[1:]
-    worst = 100 - 100 * single_votes.correct(np.eye(votes.members)).min() / votes.images
+    worst = 100 - 100 * single_votes.correct(np.eye(single_votes.members)).min() / votes.images
     reference = front.reference[0], float(worst)
     return {
         "images": votes.images,

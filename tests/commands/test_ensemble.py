@@ -15,9 +15,10 @@ WORDS = ["calibration_images=60", "networks=6"]
 
 @pytest.fixture(scope="module")
 def run(searched, tmp_path_factory) -> Run:
-    """A run with a search, and ensembles of it."""
+    """A run with a search, and ensembles of it: of networks that see images as they are, before them also mirrored."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
     shutil.copytree(searched.folder, folder)
+    assert cli.main(["ensemble", f"run={folder}", *WORDS, "mirrored=true", "name=both"]) == 0
     assert cli.main(["ensemble", f"run={folder}", *WORDS]) == 0
     return Run(folder)
 
@@ -26,18 +27,20 @@ def result(run: Run, name: str = "ensembles") -> dict:
     return json.loads(run.ensembles_path(name).read_text())
 
 
-def test_the_result_is_what_the_tables_say(run):
-    found = result(run)
-    assert len(found["networks"]) == 6
+@pytest.mark.parametrize(("name", "voters"), [("ensembles", 6), ("both", 12)])
+def test_the_result_is_what_the_tables_say(run, name, voters):
+    found = result(run, name)
+    assert len(found["networks"]) == voters
     for part, images in (("holdout", found["holdout_images"]), ("test", found["test_images"])):
-        table = PredictionTable(run.folder / "ensembles" / "predictions" / part)
-        table.verify()
-        assert len(table.labels) == images
-        assert table.images == sorted(table.images)
-        each = {
-            network["name"]: table.probabilities(network["name"]).astype(np.float64) ** (1 / network["temperature"])
-            for network in found["networks"]
-        }
+        each = {}
+        for network in found["networks"]:
+            view = "-mirrored" if network["mirrored"] else ""
+            table = PredictionTable(run.folder / "ensembles" / "predictions" / f"{part}{view}")
+            table.verify()
+            assert len(table.labels) == images
+            assert table.images == sorted(table.images)
+            values = table.probabilities(network["name"].removesuffix("-mirrored")).astype(np.float64)
+            each[network["name"]] = values ** (1 / network["temperature"])
         each = {name: values / values.sum(axis=1, keepdims=True) for name, values in each.items()}
         for record in found["rules"].values():
             for entry in [*record["singles"]["members"], *record["ensembles"]["members"]]:
@@ -51,14 +54,16 @@ def test_the_result_is_what_the_tables_say(run):
     for rule, total in (("summed", sum), ("maximal", max)):
         for entry in found["rules"][rule]["ensembles"]["members"]:
             assert entry["latency_ms"] == pytest.approx(total(latency[name] for name in entry["networks"]))
+        singles = [entry["networks"] for entry in found["rules"][rule]["singles"]["members"]]
+        assert not [name for (name,) in singles if name.endswith("-mirrored")]
 
 
 def test_networks_are_predicted_once(run, capsys, monkeypatch):
     from onceforall.train import predictions
 
-    before = result(run)
+    before = result(run, "both")
     monkeypatch.setattr(predictions, "_probabilities", lambda *_: pytest.fail("predicted again"))
-    assert cli.main(["ensemble", f"run={run.folder}", *WORDS, "name=again"]) == 0
+    assert cli.main(["ensemble", f"run={run.folder}", *WORDS, "mirrored=true", "name=again"]) == 0
     printed = capsys.readouterr().out
     assert "side by side" in printed
     assert "one after the other" in printed
@@ -79,11 +84,11 @@ def test_a_stopped_collection_goes_on_with_the_networks_that_are_missing(run, tm
     shutil.rmtree(stopped.folder / "ensembles")
     real, calls = predictions._probabilities, []
 
-    def failing(networks, batches):
+    def failing(networks, batches, views):
         calls.append(len(networks))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(networks, batches)
+        return real(networks, batches, views)
 
     monkeypatch.setattr(predictions, "_probabilities", failing)
     assert cli.main(["ensemble", f"run={stopped.folder}", *WORDS]) == 130
@@ -117,13 +122,20 @@ def test_other_criteria_and_presets(run):
 
 
 def test_an_ensemble_is_evaluated_as_it_was_promised(run, capsys):
-    entry = result(run)["rules"]["maximal"]["ensembles"]["members"][-1]
-    assert cli.main(["evaluate", f"run={run.folder}", f"ensemble={entry['name']}"]) == 0
+    words = ["mirrored=true", "at_least=2", "rule=maximal", "name=pairs"]
+    assert cli.main(["ensemble", f"run={run.folder}", *WORDS, *words]) == 0
+    known = result(run, "pairs")
+    entry = known["rules"]["maximal"]["ensembles"]["members"][0]
+    assert {name.removesuffix("-mirrored") for name in entry["networks"]} == {known["networks"][0]["name"]}
+    assert cli.main(["evaluate", f"run={run.folder}", f"ensemble=pairs/{entry['name']}"]) == 0
     assert entry["name"] in capsys.readouterr().out
-    path = run.folder / "evaluate" / "ensembles" / f"ensembles-{entry['name']}-test.json"
+    path = run.folder / "evaluate" / "ensembles" / f"pairs-{entry['name']}-test.json"
     found = json.loads(path.read_text())
     assert found["top1"] == pytest.approx(entry["test_top1"])
     assert found["networks"] == entry["networks"]
+    alone = {network["name"]: network["test_top1"] for network in known["networks"]}
+    assert found["member_top1"] == pytest.approx([alone[name] for name in entry["networks"]])
+    run.ensembles_path("pairs").unlink()
     assert cli.main(["evaluate", f"run={run.folder}", f"ensemble={entry['name']}", "all=true"]) == 2
 
 

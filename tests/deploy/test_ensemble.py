@@ -153,6 +153,22 @@ def test_one_resolution_needs_one_input(exported: Exported, tmp_path: Path) -> N
     np.testing.assert_allclose(found, slow_vote(twins, {16: digits(16)}), atol=1e-5)
 
 
+def test_a_network_that_also_sees_mirrored_images_is_in_the_file_once(exported: Exported, tmp_path: Path) -> None:
+    plain = replace(exported.members[0], weight=0.7)
+    twin = replace(plain, name="mirrored", weight=0.3, temperature=2.0, mirrored=True)
+    record = export_ensemble_onnx([plain, twin], tmp_path / "twins.onnx", **options(verify_images={16: digits(16)}))
+    assert [member["mirrored"] for member in record.members] == [False, True]
+    images = digits(16)[:9]
+    found = OnnxEnsemble(tmp_path / "twins.onnx").probabilities({16: images.numpy()})
+    with torch.no_grad():
+        logits = [plain.network(images).double(), plain.network(images.flip(-1)).double()]
+    np.testing.assert_allclose(found, 0.7 * logits[0].softmax(1) + 0.3 * (logits[1] / 2).softmax(1), atol=1e-5)
+    alone = export_ensemble_onnx(
+        [replace(plain, weight=1.0)], tmp_path / "alone.onnx", **options(verify_images={16: digits(16)})
+    )
+    assert record.bytes < 1.2 * alone.bytes
+
+
 def test_pixels_in_class_names_out(exported: Exported) -> None:
     random = np.random.default_rng(0)
     pixels = {side: random.integers(0, 256, (3, side, side, 1), dtype=np.uint8) for side in SIDES}

@@ -66,18 +66,20 @@ def test_probabilities_are_those_of_each_network_whether_images_are_held_or_not(
     archs = supernet.space.sample_many(5, np.random.default_rng(0))
     networks = networks_in(tmp_path, supernet, digits)
     images = digits.test.subset(np.arange(50))
-    found = dict(predict_each(networks, archs, digits, images, networks_at_once=2))
+    found = dict(predict_each(networks, archs, digits, images, views=[False, True], networks_at_once=2))
     assert found.keys() == set(archs)
-    for arch, probabilities in found.items():
+    for arch, (probabilities, mirrored) in found.items():
         assert probabilities.shape == (50, len(digits.classes))
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
         network = networks.network(arch)
         shown = predictions.eval_batches(
             images, resolution=arch.resolution, batch_size=50, mean=digits.mean, std=digits.std, device="cpu"
         )
-        with torch.no_grad():
-            expected = network(next(shown)[0]).softmax(1).numpy()
-        np.testing.assert_allclose(probabilities, expected, rtol=1e-3, atol=1e-5)
+        pixels = next(shown)[0]
+        for found_of_view, view in ((probabilities, pixels), (mirrored, pixels.flip(-1))):
+            with torch.no_grad():
+                expected = network(view).softmax(1).numpy()
+            np.testing.assert_allclose(found_of_view, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_an_unreadable_image_is_named(tmp_path, write_photos):

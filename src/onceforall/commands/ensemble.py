@@ -16,8 +16,10 @@ from .scoring import MeasuringConfig
 from .screen import console
 
 if TYPE_CHECKING:
+    from ..data import DataSource
     from ..search.ensemble.blocks import Block
-    from ..search.ensemble.tables import PredictionTable
+
+Blocks = Callable[[], "Iterable[Block]"]
 
 
 @dataclass
@@ -27,6 +29,11 @@ class EnsembleConfig(MeasuringConfig):
     name: str = setting("ensembles", "name of the result")
     search: str | None = setting(None, "search result whose networks vote; null: the newest")
     networks: int = setting(100, "most networks: the front of the search, then those next to it")
+    mirrored: bool | None = setting(
+        None,
+        "networks can also vote on the mirrored image, as further members that cost the same; null: where training "
+        "mirrored images, and not with preset",
+    )
     rule: str = setting("both", "latency of an ensemble: summed (one member after the other), maximal (side by side)")
     at_least: int = setting(1, "fewest members; 1: single networks compete with ensembles")
     most: int = setting(100, "ensembles to deliver, chosen by hypervolume")
@@ -64,11 +71,13 @@ def ensemble(config: EnsembleConfig) -> dict[str, Any]:
         from .ensemble_csv import ensemble_of_csv
 
         return ensemble_of_csv(config)
-    from .prediction_tables import calibrated_networks, candidates_of, collect_table
+    from ..search.ensemble.blocks import Block
+    from .prediction_tables import calibrated_networks, candidates_of, collect_tables, voters
 
     run = Run.open(config.run)
     candidates = candidates_of(run, config.search, config.networks)
     source = run.load_data()
+    views = [False, True] if _mirrored(config, run, source) else [False]
     networks = calibrated_networks(
         run,
         source,
@@ -79,18 +88,20 @@ def ensemble(config: EnsembleConfig) -> dict[str, Any]:
     out = console()
     with out.status("predicting") as status:
 
-        def collect(part: Any, limit: int | None = None) -> "PredictionTable":
-            return collect_table(
+        def collect(part: Any, limit: int | None = None) -> Blocks:
+            tables = collect_tables(
                 run,
                 part,
                 candidates,
                 source,
                 networks,
+                views=views,
                 top=config.top,
                 limit=limit,
                 networks_at_once=config.networks_at_once,
                 progress=lambda done, of: status.update(f"{part} images: {done} of {of} networks"),
             )
+            return lambda: map(Block.together, zip(*(table.blocks() for table in tables), strict=True))
 
         holdout = collect("holdout", config.images)
         found = {
@@ -100,10 +111,11 @@ def ensemble(config: EnsembleConfig) -> dict[str, Any]:
             "weights_digest": run.weights_digest(),
             "calibration_images": config.calibration_images,
             "batch_size": config.batch_size,
+            "classes": len(source.classes),
             **select(
                 config,
                 holdout,
-                candidates.members,
+                voters(candidates.members, views),
                 lambda: collect("test") if len(source.test) else None,
                 status.update,
             ),
@@ -118,15 +130,17 @@ def ensemble(config: EnsembleConfig) -> dict[str, Any]:
 
 def select(
     config: EnsembleConfig,
-    holdout: "PredictionTable",
+    holdout: Blocks,
     members: list[dict[str, Any]],
-    test_table: Callable[[], "PredictionTable | None"],
+    test_blocks: Callable[[], Blocks | None],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Choose by both rules on the hold-out table, then ask for the test table and count once.
+    """Choose by both rules on the hold-out images, then ask for the test images and count once.
+
+    Single networks, which ensembles are compared with, see the images as they are.
 
     Returns:
-        networks, holdout_images, test_images, classes and rules, as ensembles/<name>.json has them.
+        networks, holdout_images, test_images and rules, as ensembles/<name>.json has them.
     """
     import numpy as np
 
@@ -139,16 +153,19 @@ def select(
     from ..search.ensemble.votes import VoteTable
 
     preset = None if config.preset is None else PRESETS[config.preset]
-    latencies, names = holdout.latencies_ms, [network.name for network in holdout.networks]
+    latencies = np.array([member["latency_ms"] for member in members], dtype=np.float64)
+    names = [member["name"] for member in members]
+    alone = np.eye(len(names), dtype=bool)
+    single = np.array([not member.get("mirrored") for member in members])
     likeliest = preset is None and config.criterion == "likelihood"
     tempered = likeliest if config.temperature is None else config.temperature
-    temperatures = fit_temperatures(holdout.blocks) if tempered else np.ones(len(names))
+    temperatures = fit_temperatures(holdout) if tempered else np.ones(len(names))
 
-    def blocks_of(table: "PredictionTable") -> "Iterable[Block]":
-        return (b.tempered(temperatures) for b in table.blocks()) if tempered else table.blocks()
+    def blocks_of(blocks: Blocks) -> "Iterable[Block]":
+        return (block.tempered(temperatures) for block in blocks()) if tempered else blocks()
 
-    def votes_of(table: "PredictionTable") -> VoteTable:
-        return VoteTable(blocks_of(table), top=None if preset is None else preset.top)
+    def votes_of(blocks: Blocks) -> VoteTable:
+        return VoteTable(blocks_of(blocks), top=None if preset is None else preset.top)
 
     votes = votes_of(holdout)
     given = np.concatenate([b.label_probabilities() for b in blocks_of(holdout)], axis=1) if likeliest else None
@@ -157,7 +174,9 @@ def select(
         say(f"choosing ensembles, {rule} latency")
         started = time.perf_counter()
         if given is not None:
-            front = select_by_likelihood(votes, given, latencies, rule, at_least=config.at_least, most=config.most)
+            front = select_by_likelihood(
+                votes, given, latencies, rule, single=single, at_least=config.at_least, most=config.most
+            )
         elif preset is None:
             front = select_ensembles(
                 votes,
@@ -170,11 +189,11 @@ def select(
             )
         else:
             front = published_selection(votes, latencies, preset, config.algorithm, config.seed)
-        fronts[rule] = (front, singles_front(front, votes, latencies, config.most), time.perf_counter() - started)
-    test = test_table()
+        singles = singles_front(front, votes, latencies, alone[single], config.most)
+        fronts[rule] = (front, singles, time.perf_counter() - started)
+    test = test_blocks()
     test_votes = None if test is None else votes_of(test)
     images = 0 if test_votes is None else test_votes.images
-    alone = np.eye(len(names))
     test_alone = None if test_votes is None else test_votes.correct(alone)
     rules = {}
     for rule, (front, singles, seconds) in fronts.items():
@@ -198,6 +217,7 @@ def select(
         "preset": config.preset,
         "networks": [
             {key: member.get(key) for key in ("name", "arch", "latency_ms", "macs", "params", "memory_bytes")}
+            | {"mirrored": bool(member.get("mirrored"))}
             | {"temperature": temperature, "holdout_top1": on_holdout, "test_top1": on_test}
             for member, temperature, on_holdout, on_test in zip(
                 members, temperatures.tolist(), top1.tolist(), test_top1, strict=True
@@ -205,9 +225,16 @@ def select(
         ],
         "holdout_images": votes.images,
         "test_images": None if test_votes is None else images,
-        "classes": len(holdout.classes),
         "rules": rules,
     }
+
+
+def _mirrored(config: EnsembleConfig, run: Run, source: "DataSource") -> bool:
+    """Whether networks vote on mirrored images too."""
+    if config.mirrored is not None:
+        return config.mirrored
+    trained = run.read_config().augment.flip
+    return config.preset is None and (source.train.mirror if trained is None else trained)
 
 
 def _rules(config: EnsembleConfig) -> list[str]:

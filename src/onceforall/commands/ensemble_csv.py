@@ -10,8 +10,7 @@ from .ensemble_screen import print_ensembles
 from .screen import console
 
 if TYPE_CHECKING:
-    from ..search.ensemble.tables import PredictionTable
-    from .ensemble import EnsembleConfig
+    from .ensemble import Blocks, EnsembleConfig
 
 
 def ensemble_of_csv(config: "EnsembleConfig") -> dict[str, Any]:
@@ -31,19 +30,20 @@ def ensemble_of_csv(config: "EnsembleConfig") -> dict[str, Any]:
         latencies = read_latencies(Path(config.latencies))
         holdout = read_published(config.holdout_csv, Path(scratch) / "holdout", latencies_ms=latencies)
 
-        def test() -> "PredictionTable | None":
+        def test() -> "Blocks | None":
             if config.test_csv is None:
                 return None
             table = read_published(config.test_csv, Path(scratch) / "test", class_count=len(holdout.classes))
             if len(table.networks) != len(holdout.networks):
                 counts = f"{len(table.networks)} networks, {config.holdout_csv} has {len(holdout.networks)}"
                 raise DataError(f"{config.test_csv}: {counts}")
-            return table
+            return table.blocks
 
         members = [{"name": network.name, "latency_ms": network.latency_ms} for network in holdout.networks]
         found = {"name": config.name, "search": None, "device": None, "weights_digest": None}
+        found["classes"] = len(holdout.classes)
         with console().status("choosing") as status:
-            found |= select(config, holdout, members, test, status.update)
+            found |= select(config, holdout.blocks, members, test, status.update)
     write_json(config.out, found)
     print_ensembles(found, config.holdout_csv)
     console().print(f"written: {config.out}")

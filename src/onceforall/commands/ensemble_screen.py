@@ -15,11 +15,13 @@ WORDS = {"summed": "one after the other", "maximal": "side by side"}
 def print_ensembles(found: dict[str, Any], title: str) -> None:
     """For each rule, what an ensemble gains within five latencies, and the hypervolumes of the fronts."""
     part, images = ("test", found["test_images"]) if found["test_images"] else ("holdout", found["holdout_images"])
+    mirrored = sum(network["mirrored"] for network in found["networks"])
+    networks = f"{len(found['networks']) - mirrored} networks{', also on mirrored images' if mirrored else ''}"
     out = console()
     for rule, record in found["rules"].items():
         rows = [_row(record, limit, part) for limit in limits_of(record)]
         heading = f"{title}: members {WORDS[rule]}, {len(record['ensembles']['members'])} ensembles of "
-        heading += f"{len(found['networks'])} networks; {part} top-1 on {images:,} images"
+        heading += f"{networks}; {part} top-1 on {images:,} images"
         out.print(table(heading, _COLUMNS, rows))
         volumes = [record[kind][f"{part}_hypervolume"] for kind in ("singles", "ensembles")]
         reference = f"{milliseconds(record['reference'][0])}, {record['reference'][1]:.1f} % error"

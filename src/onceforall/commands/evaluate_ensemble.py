@@ -42,19 +42,21 @@ def evaluate_ensemble(config: "EvaluateConfig") -> list[dict[str, Any]]:
         run, source, config.device, calibration_images=found.calibration_images, batch_size=found.batch_size
     )
     vote = np.zeros((len(images), len(source.classes)))
-    right: dict[str, float] = {}
+    right = [0.0] * len(found.archs)
     with console().status(f"evaluating {len(found.archs)} networks"):
-        for arch, probabilities in predict_each(networks, found.archs, source, images):
-            member = found.archs.index(arch)
-            tempered = probabilities.astype(np.float64) ** (1 / found.temperatures[member])
-            vote += found.weights[member] * tempered / tempered.sum(axis=1, keepdims=True)
-            right[arch.name] = float((probabilities.argmax(axis=1) == images.labels).mean())
+        for mirrored in sorted(set(found.mirrored)):
+            members = {found.archs[k]: k for k, view in enumerate(found.mirrored) if view == mirrored}
+            for arch, (probabilities,) in predict_each(networks, list(members), source, images, views=[mirrored]):
+                member = members[arch]
+                tempered = probabilities.astype(np.float64) ** (1 / found.temperatures[member])
+                vote += found.weights[member] * tempered / tempered.sum(axis=1, keepdims=True)
+                right[member] = float((probabilities.argmax(axis=1) == images.labels).mean())
     top1 = float((vote.argmax(axis=1) == images.labels).mean())
     given = np.maximum(vote[np.arange(len(images)), images.labels], np.finfo(np.float32).tiny)
     result = {
         "name": found.name,
         "rule": found.rule,
-        "networks": [arch.name for arch in found.archs],
+        "networks": list(found.names),
         "weights": list(found.weights),
         "latency_ms": found.latency_ms,
         "top1": top1,
@@ -62,7 +64,7 @@ def evaluate_ensemble(config: "EvaluateConfig") -> list[dict[str, Any]]:
         "loss": float(-np.log(given).mean()),
         "images": len(images),
         "part": part,
-        "member_top1": [right[arch.name] for arch in found.archs],
+        "member_top1": right,
     }
     write_json(config.out or run.folder / "evaluate" / "ensembles" / f"{found.result}-{found.name}-{part}.json", result)
     _print(run, found, result)

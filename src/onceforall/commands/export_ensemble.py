@@ -113,9 +113,12 @@ def _members(run: Run, found: VotingEnsemble, source: "DataSource") -> "list[Ens
     networks = calibrated_networks(
         run, source, "cpu", calibration_images=found.calibration_images, batch_size=found.batch_size
     )
+    plain = {arch: networks.network(arch) for arch in found.archs}
     return [
-        EnsembleMember(networks.network(arch), arch.resolution, arch.name, weight, temperature, arch.to_dict())
-        for arch, weight, temperature in zip(found.archs, found.weights, found.temperatures, strict=True)
+        EnsembleMember(plain[arch], arch.resolution, name, weight, temperature, arch.to_dict(), mirrored)
+        for arch, name, weight, temperature, mirrored in zip(
+            found.archs, found.names, found.weights, found.temperatures, found.mirrored, strict=True
+        )
     ]
 
 
@@ -127,7 +130,7 @@ def _side_by_side(
     described: dict[str, Any],
 ) -> Record:
     """Write one file for each member; all of them take their place at once."""
-    from ..deploy import export_onnx
+    from ..deploy import Mirrored, export_onnx
 
     folder = run.deploy_path(name, "")
     records = []
@@ -136,7 +139,7 @@ def _side_by_side(
         for member in members:
             records.append(
                 export_onnx(
-                    member.network,
+                    Mirrored(member.network) if member.mirrored else member.network,
                     fresh / f"{member.name}.onnx",
                     resolution=member.resolution,
                     arch=member.arch,
@@ -159,6 +162,7 @@ def _side_by_side(
                 "name": member.name,
                 "arch": member.arch,
                 "resolution": member.resolution,
+                "mirrored": member.mirrored,
                 "weight": member.weight,
                 "temperature": member.temperature,
                 "file": f"{name}/{record.file}",

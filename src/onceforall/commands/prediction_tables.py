@@ -1,6 +1,6 @@
 """Prediction tables for `ofa ensemble`: of the networks of a run's search, or read from published files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -67,9 +67,21 @@ def candidates_of(run: Run, search: str | None, networks: int) -> Candidates:
     return Candidates(found["name"], found.get("device"), chosen)
 
 
-def predictions_path(run: Run, part: str) -> Path:
+def predictions_path(run: Run, part: str, mirrored: bool = False) -> Path:
     """Of a prediction table, without suffix."""
-    return run.folder / "ensembles" / "predictions" / part
+    return run.folder / "ensembles" / "predictions" / (f"{part}-mirrored" if mirrored else part)
+
+
+def voters(members: Sequence[Member], views: Sequence[bool]) -> list[Member]:
+    """Every network as a voter for every view, in the order of the tables of `collect_tables`.
+
+    One that sees mirrored images is told by its name, as its latency and everything else are the same.
+    """
+    return [
+        member | {"name": f"{member['name']}-mirrored" if mirrored else member["name"], "mirrored": mirrored}
+        for mirrored in views
+        for member in members
+    ]
 
 
 def calibrated_networks(
@@ -90,19 +102,22 @@ def calibrated_networks(
     )
 
 
-def collect_table(
+def collect_tables(
     run: Run,
     part: Literal["holdout", "test"],
     candidates: Candidates,
     source: "DataSource",
     networks: "CalibratedNetworks",
     *,
+    views: Sequence[bool],
     top: int | None,
     limit: int | None = None,
     networks_at_once: int = 16,
     progress: Callable[[int, int], None],
-) -> PredictionTable:
-    """The table of one part, its images in the order of their keys; goes on with the networks that are missing.
+) -> list[PredictionTable]:
+    """The tables of one part, its images in the order of their keys; goes on with the networks that are missing.
+
+    `views`: for each of them a table, of the images as they are (False) or mirrored (True).
 
     Raises:
         DataError: no images, or one that cannot be read. StorageError: the networks before stay complete.
@@ -113,21 +128,28 @@ def collect_table(
     images = part_of(source, part, limit)
     images = images.subset(np.argsort(images.keys, kind="stable"))
     archs = {member["name"]: Arch.from_dict(member["arch"]) for member in candidates.members}
-    table = PredictionTable.create(
-        predictions_path(run, part),
-        [TableNetwork(m["name"], archs[m["name"]].resolution, m["latency_ms"]) for m in candidates.members],
-        images.labels,
-        _row_names(images),
-        source.classes,
-        top=_KEPT_CLASSES if top is None and len(source.classes) > ALL_CLASSES_UP_TO else top,
-        origin=networks.origin | {"part": part},
-    )
-    missing = [archs[name] for name in table.missing]
-    total = len(table.networks)
-    for arch, probabilities in predict_each(networks, missing, source, images, networks_at_once=networks_at_once):
-        table.write(arch.name, [probabilities])
-        progress(total - len(table.missing), total)
-    return table
+    tables = [
+        PredictionTable.create(
+            predictions_path(run, part, mirrored),
+            [TableNetwork(m["name"], archs[m["name"]].resolution, m["latency_ms"]) for m in candidates.members],
+            images.labels,
+            _row_names(images),
+            source.classes,
+            top=_KEPT_CLASSES if top is None and len(source.classes) > ALL_CLASSES_UP_TO else top,
+            origin=networks.origin | {"part": part} | ({"mirrored": True} if mirrored else {}),
+        )
+        for mirrored in views
+    ]
+    unfinished = [(table, mirrored) for table, mirrored in zip(tables, views, strict=True) if table.missing]
+    missing = {name for table, _ in unfinished for name in table.missing}
+    todo = [arch for name, arch in archs.items() if name in missing]
+    seen = [mirrored for _, mirrored in unfinished]
+    for arch, views_of in predict_each(networks, todo, source, images, views=seen, networks_at_once=networks_at_once):
+        for (table, _), probabilities in zip(unfinished, views_of, strict=True):
+            table.write(arch.name, [probabilities])
+        missing.remove(arch.name)
+        progress(len(archs) - len(missing), len(archs))
+    return tables
 
 
 def _row_names(images: "ImageSet") -> list[str]:

@@ -1,7 +1,7 @@
 """A plain network leaves the project, or several that vote: folded, exported, checked."""
 
 from .backends import NetworkCard, OnnxNetwork, Prediction
-from .ensemble import EnsembleMember, EnsembleRecord, export_ensemble_onnx
+from .ensemble import EnsembleMember, EnsembleRecord, Mirrored, export_ensemble_onnx
 from .ensemble_file import EnsembleCard, OnnxEnsemble
 from .export import ExportRecord, export_onnx
 from .fold import fold_batch_norm
@@ -13,6 +13,7 @@ __all__ = [
     "EnsembleMember",
     "EnsembleRecord",
     "ExportRecord",
+    "Mirrored",
     "NetworkCard",
     "OnnxEnsemble",
     "OnnxNetwork",

@@ -30,6 +30,7 @@ class EnsembleMember:
         name, arch: kept with the file.
         weight: share of the vote; those of all members sum to one.
         temperature: its logits are divided by it before they become probabilities.
+        mirrored: it is shown the mirrored image, which the exported file mirrors itself.
     """
 
     network: nn.Module
@@ -38,6 +39,18 @@ class EnsembleMember:
     weight: float
     temperature: float = 1.0
     arch: dict[str, Any] | None = None
+    mirrored: bool = False
+
+
+class Mirrored(nn.Module):
+    """A network that is shown the mirrored image."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        return self.network(images_NCHW.flip(-1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +108,7 @@ def export_ensemble_onnx(
                 "name": member.name,
                 "arch": member.arch,
                 "resolution": member.resolution,
+                "mirrored": member.mirrored,
                 "weight": float(member.weight),
                 "temperature": float(member.temperature),
             }
@@ -102,7 +116,9 @@ def export_ensemble_onnx(
         ),
     )
     _check_vote(card)
-    networks = [copy.deepcopy(member.network).cpu().eval() for member in members]
+    # A network that votes twice, with and without mirrored images, has its weights in the file once.
+    copies = {id(member.network): copy.deepcopy(member.network).cpu().eval() for member in members}
+    networks = [copies[id(member.network)] for member in members]
     images = _images(verify_images, card)
     for network, member in zip(networks, card.members, strict=True):
         check_card(card, network, images[member["resolution"]])
@@ -138,7 +154,8 @@ def compare_ensemble(path: str | Path, networks: Sequence[nn.Module], images_NCH
     expected = torch.zeros(len(next(iter(images_NCHW.values()))), len(exported.card.classes), dtype=torch.float64)
     with torch.inference_mode():
         for network, member in zip(networks, exported.card.members, strict=True):
-            logits_NC = torch.cat([network(batch) for batch in batches[member["resolution"]]]).double()
+            shown = [batch.flip(-1) if member["mirrored"] else batch for batch in batches[member["resolution"]]]
+            logits_NC = torch.cat([network(batch) for batch in shown]).double()
             expected += member["weight"] * (logits_NC / member["temperature"]).softmax(1)
     parts = range(len(next(iter(batches.values()))))
     found = [exported.probabilities({size: split[part].numpy() for size, split in batches.items()}) for part in parts]
@@ -150,7 +167,8 @@ class _Vote(nn.Module):
 
     def __init__(self, networks: Sequence[nn.Module], card: EnsembleCard) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(networks)
+        views = zip(networks, card.members, strict=True)
+        self.networks = nn.ModuleList(Mirrored(network) if member["mirrored"] else network for network, member in views)
         order = list(card.inputs)
         self.sources = [order.index(member["resolution"]) for member in card.members]
         self.weights = [member["weight"] for member in card.members]
@@ -168,12 +186,12 @@ class _Vote(nn.Module):
 
 def _to_onnx(networks: Sequence[nn.Module], card: EnsembleCard, images: Mapping[int, Tensor]) -> Any:
     """The vote as an ONNX model that carries its description."""
-    folded = [
-        fold_batch_norm(network, images[member["resolution"]][:1])
+    folded = {
+        network: fold_batch_norm(network, images[member["resolution"]][:1])
         for network, member in zip(networks, card.members, strict=True)
-    ]
+    }
     inputs = {name: resolution for resolution, name in card.inputs.items()}
-    return to_model(_Vote(folded, card), inputs, VOTE, card, as_list=True)
+    return to_model(_Vote([folded[network] for network in networks], card), inputs, VOTE, card, as_list=True)
 
 
 def _check_vote(card: EnsembleCard) -> None:

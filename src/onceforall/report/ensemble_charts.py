@@ -81,8 +81,10 @@ def member_count_chart(record: Record) -> Figure:
 
 
 def member_chart(record: Record, rule: Record) -> Figure:
-    """Which networks (rows) are in which ensembles (columns), both by rising latency; colour is the share of a vote."""
-    networks = sorted(record["networks"], key=lambda network: network["latency_ms"])
+    """Which networks that vote (rows) are in which ensembles (columns), by latency; colour is the share of a vote."""
+    voting = {name for entry in rule["ensembles"]["members"] for name in entry["networks"]}
+    networks = [network for network in record["networks"] if network["name"] in voting]
+    networks.sort(key=lambda network: network["latency_ms"])
     entries = sorted(rule["ensembles"]["members"], key=lambda entry: entry["latency_ms"])
     rows = {network["name"]: row for row, network in enumerate(networks)}
     shares: list[list[float | None]] = [[None] * len(entries) for _ in networks]

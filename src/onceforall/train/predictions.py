@@ -22,9 +22,12 @@ def predict_each(
     source: DataSource,
     images: ImageSet,
     *,
+    views: Sequence[bool] = (False,),
     networks_at_once: int = 16,
-) -> Iterator[tuple[Arch, NDArray[np.float32]]]:
+) -> Iterator[tuple[Arch, list[NDArray[np.float32]]]]:
     """Yield every architecture, those of one resolution after the other, with its probabilities (images, classes).
+
+    `views`: for each of them an array of probabilities, of the images as they are (False) or mirrored (True).
 
     Images are decoded once per resolution. Where they do not fit into two gigabytes, they are decoded once for every
     `networks_at_once` networks, which are then finished together.
@@ -49,16 +52,21 @@ def predict_each(
         together = 1 if fits else networks_at_once
         for first in range(0, len(members), together):
             group = members[first : first + together]
-            parts = _probabilities([networks.network(arch) for arch in group], held or decoded())
+            parts = _probabilities([networks.network(arch) for arch in group], held or decoded(), views)
             yield from zip(group, parts, strict=True)
 
 
 @torch.inference_mode()
 def _probabilities(
-    networks: Sequence[nn.Module], batches: Sequence[tuple[Tensor, Tensor]] | Iterator[tuple[Tensor, Tensor]]
-) -> list[NDArray[np.float32]]:
-    parts: list[list[NDArray[np.float32]]] = [[] for _ in networks]
+    networks: Sequence[nn.Module],
+    batches: Sequence[tuple[Tensor, Tensor]] | Iterator[tuple[Tensor, Tensor]],
+    views: Sequence[bool],
+) -> list[list[NDArray[np.float32]]]:
+    """Of every network and view."""
+    parts: list[list[list[NDArray[np.float32]]]] = [[[] for _ in views] for _ in networks]
     for images_NCHW, _ in batches:
-        for network, part in zip(networks, parts, strict=True):
-            part.append(network(images_NCHW).float().softmax(dim=1).cpu().numpy())
-    return [np.concatenate(part) for part in parts]
+        for number, mirrored in enumerate(views):
+            shown = images_NCHW.flip(-1) if mirrored else images_NCHW
+            for network, part in zip(networks, parts, strict=True):
+                part[number].append(network(shown).float().softmax(dim=1).cpu().numpy())
+    return [[np.concatenate(view) for view in part] for part in parts]

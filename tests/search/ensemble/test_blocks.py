@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onceforall.errors import ConfigError
+from onceforall.errors import ConfigError, DataError
 from onceforall.search.ensemble.blocks import Block, array_blocks, in_units
 
 from .tables_of_numbers import made_table
@@ -89,3 +89,19 @@ def test_array_blocks_cover_all_images_in_order():
     blocks = list(array_blocks(table, labels, images=4))
     assert [len(block.labels) for block in blocks] == [4, 4, 3]
     assert np.concatenate([block.probabilities for block in blocks], axis=1).tolist() == table.tolist()
+
+
+@pytest.mark.parametrize("top", [None, 3])
+def test_blocks_of_the_same_images_are_put_together(top):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 6, size=20)
+    table = rng.dirichlet(np.ones(6), size=(5, 20)).astype(np.float16)
+    whole, first, second = (Block(labels, part) for part in (table, table[:2], table[2:]))
+    if top is not None:
+        whole, first, second = (block.truncated(top) for block in (whole, first, second))
+    found = Block.together([first, second])
+    np.testing.assert_array_equal(found.dense().probabilities, whole.dense().probabilities)
+    np.testing.assert_array_equal(found.label_probabilities(), whole.label_probabilities())
+    for other in (Block(labels[::-1], table[2:]), Block(labels, table[2:, :, :5]), Block(labels[:5], table[2:, :5])):
+        with pytest.raises(DataError, match="of the same images"):
+            Block.together([first, other])

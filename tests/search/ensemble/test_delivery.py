@@ -18,7 +18,7 @@ def test_a_delivered_front_says_what_it_does_on_both_image_sets():
         VoteTable(array_blocks(table[:, 1::2], labels[1::2])),
     )
     front = select_ensembles(chosen, latencies, "maximal")
-    singles = singles_front(front, chosen, latencies)
+    singles = singles_front(front, chosen, latencies, np.eye(chosen.members, dtype=bool))
     names = [f"network {number}" for number in range(10)]
     for one, label in ((front, "maximal"), (singles, "single")):
         counts = counts_of(one, told)

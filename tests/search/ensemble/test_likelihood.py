@@ -59,6 +59,18 @@ def test_where_a_network_alone_is_likeliest_the_most_accurate_one_as_fast_stands
     assert [one.members for one in front.ensembles] == [(member,) for member in dict.fromkeys(best)]
 
 
+def test_members_that_may_not_stand_alone_vote_with_others_only():
+    table, labels, latencies = front_like_table(np.random.default_rng(2), 12, 400, 6)
+    latencies = np.tile(latencies[::2], 2)  # six networks and their likes, as fast as they are
+    given = table[:, np.arange(400), labels].astype(np.float64)
+    votes = VoteTable(array_blocks(table, labels))
+    single = np.arange(12) < 6
+    front = select_by_likelihood(votes, given, latencies, "maximal", single=single)
+    alone = [one.members[0] for one in front.ensembles if len(one.members) == 1]
+    together = {member for one in front.ensembles if len(one.members) > 1 for member in one.members}
+    assert max(alone, default=0) < 6 <= max(together)
+
+
 def test_few_are_chosen_from_fast_to_slow(example):
     table, labels, latencies, given = example
     votes = VoteTable(array_blocks(table, labels))

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,13 +104,27 @@ def test_a_network_that_is_written_again_is_open_until_it_is_whole(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"networks": NETWORKS[:2]}, {"origin": {"weights": "other"}}, {"classes": [*CLASSES, "one more"]}, {"top": 3}],
+    [{"origin": {"weights": "other"}}, {"classes": [*CLASSES, "one more"]}, {"top": 3}],
 )
 def test_a_table_of_something_else_is_replaced(tmp_path, change):
     filled(tmp_path / "t")
     assert begun(tmp_path / "t").missing == []
     table = begun(tmp_path / "t", **change)
     assert table.missing == [network.name for network in table.networks]
+
+
+def test_other_networks_leave_the_predictions_of_those_in_both(tmp_path):
+    before = filled(tmp_path / "t")
+    expected = {network.name: before.probabilities(network.name) for network in NETWORKS}
+    more = [TableNetwork("new", 32, 1.5), replace(NETWORKS[2], latency_ms=9.0), NETWORKS[0]]
+    table = begun(tmp_path / "t", networks=more)
+    assert table.missing == ["new"]
+    table.verify()
+    for network in (NETWORKS[0], NETWORKS[2]):
+        np.testing.assert_array_equal(table.probabilities(network.name), expected[network.name])
+    assert table.latencies_ms.tolist() == [network.latency_ms for network in more]
+    resized = begun(tmp_path / "t", networks=[replace(NETWORKS[0], resolution=7), NETWORKS[2]])
+    assert resized.missing == [NETWORKS[0].name]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """A few images seen by all networks: the form in which predictions travel from a table to the vote."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ConfigError
+from ...errors import ConfigError, DataError
 
 UNIT = 2.0**-24  # every float16 probability is a whole number of these, so that votes can be added without rounding
 
@@ -29,6 +29,24 @@ class Block:
     classes: Integers | None = None
     elsewhere: Probabilities | None = None
     class_count: int = 0
+
+    @classmethod
+    def together(cls, blocks: "Sequence[Block]") -> "Block":
+        """The same images as seen by the networks of all blocks, in their order. Raises DataError for other images."""
+        first = blocks[0]
+        for block in blocks:
+            alike = block.probabilities.shape[1:] == first.probabilities.shape[1:]
+            if not alike or (block.labels != first.labels).any() or (block.classes is None) != (first.classes is None):
+                raise DataError("predictions that are put together must be of the same images, kept in the same way")
+        listed = (
+            {}
+            if first.classes is None
+            else {
+                "classes": np.concatenate([b.classes for b in blocks if b.classes is not None]),
+                "elsewhere": np.concatenate([b._elsewhere() for b in blocks]),
+            }
+        )
+        return replace(first, probabilities=np.concatenate([b.probabilities for b in blocks]), **listed)
 
     def first_classes(self) -> Integers:
         """The most probable class of every network on every image, (N, m); of equal ones the lowest."""

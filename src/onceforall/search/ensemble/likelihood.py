@@ -36,6 +36,7 @@ def select_by_likelihood(
     latencies_ms: ArrayLike,
     rule: str = "summed",
     *,
+    single: NDArray[np.bool_] | None = None,
     at_least: int = 1,
     most: int = 100,
 ) -> EnsembleFront:
@@ -49,6 +50,7 @@ def select_by_likelihood(
         votes: counts the images right, for the record. label_probabilities: what each network gives the true class of
             each image, (N, M); after `fit_temperatures`, as networks that are too sure or too modest distort it.
         latencies_ms, rule, at_least, most: as in `select_ensembles`.
+        single: which members may stand alone, (N,), one of them as fast as every other; None: all.
 
     Returns:
         Ensembles by rising latency and likelihood: the last that is fast enough is the one to take. Its count of
@@ -64,7 +66,8 @@ def select_by_likelihood(
     reference = reference_point(latencies, singles, votes.images, checked)
     shares, looked_at = _grown(label_probabilities, latencies, checked, at_least)
     if at_least == 1:
-        shares = _with_best_singles(shares, singles, latencies, checked)
+        allowed = singles if single is None else np.where(single, singles, -1)
+        shares = _with_best_singles(shares, allowed, latencies, checked)
     if len(shares) > most:
         latency = latencies_of(shares > 0, latencies, checked)
         losses = -_likelihoods(shares, label_probabilities)

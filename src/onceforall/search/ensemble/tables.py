@@ -76,16 +76,17 @@ class PredictionTable:
     ) -> "PredictionTable":
         """Begin a table, or go on with the one at `path` if it is of the same networks, images, classes and origin.
 
-        A table of something else is replaced.
+        If only its networks are others, those in both keep their predictions. A table of something else is replaced.
 
         Raises:
             ConfigError: no or doubled networks, rows and labels that do not fit, `top` outside the classes.
             StorageError.
         """
         _check_description(networks, labels, images, classes, top)
+        networks = [replace(network, checksum=None) for network in networks]
         manifest = {
             "format": _FORMAT,
-            "networks": [asdict(replace(network, checksum=None)) for network in networks],
+            "networks": [asdict(network) for network in networks],
             "labels": np.asarray(labels).tolist(),
             "images": list(images),
             "classes": list(classes),
@@ -97,8 +98,11 @@ class PredictionTable:
             there = cls(path)
         except FileFormatError:
             there = None
-        if there is not None and json.loads(json.dumps(manifest)) == there._manifest(finished=False):
+        wanted = json.loads(json.dumps(manifest))
+        if there is not None and wanted == there._manifest(finished=False):
             return there
+        kept = {} if there is None else there._kept(networks, wanted)
+        manifest["networks"] = [asdict(kept.get(network.name, network)) for network in networks]
         try:
             path.with_name(path.name + ".json").unlink(missing_ok=True)  # before the array it describes is gone
         except OSError as error:
@@ -108,7 +112,12 @@ class PredictionTable:
             np.lib.format.write_array_header_1_0(
                 file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
             )
-            file.truncate(file.tell() + int(np.prod(shape)) * dtype.itemsize)
+            start, size = file.tell(), int(np.prod(shape[1:])) * dtype.itemsize
+            file.truncate(start + len(networks) * size)
+            for place, network in enumerate(networks):
+                if there is not None and network.name in kept:
+                    file.seek(start + place * size)
+                    file.write(there._array()[there._index(network.name)].tobytes())
         write_text(path.with_name(path.name + ".json"), json.dumps(manifest))
         return cls(path)
 
@@ -226,6 +235,17 @@ class PredictionTable:
             "classes": self.classes,
             "top": self.top,
             "origin": self.origin,
+        }
+
+    def _kept(self, networks: Sequence[TableNetwork], wanted: dict[str, Any]) -> dict[str, TableNetwork]:
+        """Complete networks, by name, whose predictions serve a table that differs in its networks only."""
+        if self._manifest() | {"networks": None} != wanted | {"networks": None}:
+            return {}
+        finished = {(n.name, n.resolution): n.checksum for n in self.networks if n.checksum is not None}
+        return {
+            n.name: replace(n, checksum=finished[n.name, n.resolution])
+            for n in networks
+            if (n.name, n.resolution) in finished
         }
 
     def _note(self, index: int, checksum: str | None) -> None:
