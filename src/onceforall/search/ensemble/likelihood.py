@@ -25,6 +25,7 @@ from .temperature import NOTHING, Floats
 from .votes import VoteTable
 
 _VOTES = 12  # a member's share is a multiple of one vote in at most twelve
+_CERTAIN = 2  # standard errors of a difference
 _ALIKE = 1e-7  # of the log likelihood: below what float32 sums can tell apart
 
 Shares = NDArray[np.int64]
@@ -43,8 +44,9 @@ def select_by_likelihood(
     """Find ensembles with shares of the vote: each is likelier to be right than everything as fast that was met.
 
     Every ensemble on the front of latency and likelihood is given one vote more, to each network in turn (a member can
-    get several), until nothing on the front changes. So all pairs are looked at. Where a single network is the
-    likeliest, the one with most images right within that latency takes its place.
+    get several), until nothing on the front changes. So all pairs are looked at. With `at_least=1` an ensemble
+    stands only if it is likelier than every network alone that is as fast, by two standard errors of the difference;
+    elsewhere stands the network with most images right.
 
     Args:
         votes: counts the images right, for the record. label_probabilities: what each network gives the true class of
@@ -66,11 +68,12 @@ def select_by_likelihood(
     reference = reference_point(latencies, singles, votes.images, checked)
     shares, looked_at = _grown(label_probabilities, latencies, checked, at_least)
     if at_least == 1:
-        allowed = singles if single is None else np.where(single, singles, -1)
-        shares = _with_best_singles(shares, allowed, latencies, checked)
+        alone = np.ones(votes.members, dtype=bool) if single is None else single
+        shares = _certain(shares, label_probabilities, latencies, checked, alone)
+        shares = _with_best_singles(shares, np.where(alone, singles, -1), latencies, checked)
     if len(shares) > most:
         latency = latencies_of(shares > 0, latencies, checked)
-        losses = -_likelihoods(shares, label_probabilities)
+        losses = -_logarithms(shares, label_probabilities).mean(axis=1)
         shares = shares[largest_subset(np.stack([latency, losses], axis=1), (reference[0], losses.max()), most)]
     found = _ensembles(shares, votes.correct(shares), latencies_of(shares > 0, latencies, checked))
     return EnsembleFront(checked, votes.images, found, looked_at, reference)
@@ -106,10 +109,26 @@ def _grown(given: Floats, latencies: Floats, rule: Rule, at_least: int) -> tuple
     return shares[delivered], looked_at
 
 
-def _likelihoods(shares: Shares, given: Floats) -> Floats:
-    """Mean log probability of the true class, (n,)."""
-    mixed = shares @ np.maximum(given, NOTHING) / shares.sum(axis=1, keepdims=True)
-    return np.log(mixed).mean(axis=1)
+def _logarithms(shares: Shares, given: Floats) -> Floats:
+    """Log probability that each ensemble gives the true class of each image, (n, M)."""
+    return np.log(shares @ np.maximum(given, NOTHING) / shares.sum(axis=1, keepdims=True))
+
+
+def _certain(shares: Shares, given: Floats, latencies: Floats, rule: Rule, alone: NDArray[np.bool_]) -> Shares:
+    """The front of the networks that may stand `alone` and of the ensembles that beat them beyond doubt."""
+    networks = np.flatnonzero(alone)
+    singles = np.eye(len(latencies), dtype=np.int64)[networks]
+    logarithms = _logarithms(singles, given)
+    likeliest = logarithms.mean(axis=1)
+    rows = [singles]
+    for row in shares[np.count_nonzero(shares, axis=1) > 1]:
+        fast = latencies[networks] <= latencies_of(row[None] > 0, latencies, rule)
+        rival = logarithms[np.where(fast, likeliest, -np.inf).argmax()]
+        difference = _logarithms(row[None], given)[0] - rival
+        if difference.mean() > _CERTAIN * difference.std() / len(difference) ** 0.5:
+            rows.append(row[None])
+    found = np.concatenate(rows)
+    return found[_front(found, _logarithms(found, given).mean(axis=1), latencies, rule, np.arange(len(found)))]
 
 
 def _front(shares: Shares, likelihoods: Floats, latencies: Floats, rule: Rule, group: Integers) -> Integers:
