@@ -4,13 +4,16 @@
 
 Every RUN is a trained run whose networks were predicted by `ofa ensemble run=RUN`; its tables are read, nothing is
 evaluated anew. Compared under summed and maximal latency, all chosen on hold-out images and told on test images:
-single networks (most images right), ensembles chosen by likelihood (the default), and by most images right. Gains are
-differences to the best single network within the same latency, at every latency at which either changes. The last
-line is JSON. `--quick` makes a table of random numbers in place of runs.
+single networks (most images right), ensembles chosen by likelihood of networks that may see mirrored images (the
+default) and that see images as they are, and the latter chosen by most images right. Gains are differences to the best
+single network, which sees images as they are, within the same latency, at every latency at which either changes. The
+last line is JSON. `--quick` makes a table of random numbers in place of runs.
 """
 
 import argparse
 import tempfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import numpy as np
 from reporting import circumstances, finish
 
 from onceforall.files import write_json, write_text
+from onceforall.search.ensemble.blocks import Block
 from onceforall.search.ensemble.delivery import counts_of, singles_front
 from onceforall.search.ensemble.ensembles import RULES, EnsembleFront
 from onceforall.search.ensemble.likelihood import select_by_likelihood
@@ -28,25 +32,48 @@ from onceforall.search.ensemble.votes import VoteTable
 from onceforall.search.front import hypervolume
 
 LIMITS = 5
+WAYS = ("likelihood", "likelihood, also of mirrored images")
 THIRDS = ("fast", "middle", "slow", "beyond the slowest network")
 
 
 def study(folder: Path) -> list[dict[str, Any]]:
-    """One row per rule and criterion, for one run."""
-    holdout, test = (PredictionTable(folder / "ensembles" / "predictions" / part) for part in ("holdout", "test"))
-    latencies = holdout.latencies_ms
-    temperatures = fit_temperatures(holdout.blocks)
-    tempered = [VoteTable(b.tempered(temperatures) for b in table.blocks()) for table in (holdout, test)]
-    plain = [VoteTable(table.blocks()) for table in (holdout, test)]
-    given = np.concatenate([b.tempered(temperatures).label_probabilities() for b in holdout.blocks()], axis=1)
+    """One row per rule and way of choosing, for one run."""
+    tables = {
+        part: [PredictionTable(folder / "ensembles" / "predictions" / f"{part}{view}") for view in ("", "-mirrored")]
+        for part in ("holdout", "test")
+    }
+    latencies = tables["holdout"][0].latencies_ms
+    plain = [VoteTable(tables[part][0].blocks()) for part in tables]
+    likely = {views: Likely(tables["holdout"][:views], tables["test"][:views]) for views in (2, 1)}
     rows = []
     for rule in RULES:
-        by_likelihood = select_by_likelihood(tempered[0], given, latencies, rule)
         by_accuracy = select_ensembles(plain[0], latencies, rule)
-        alone = singles_front(by_accuracy, plain[0], latencies)
-        for criterion, front, votes in (("likelihood", by_likelihood, tempered), ("accuracy", by_accuracy, plain)):
-            rows.append({"rule": rule, "criterion": criterion, **compared(front, alone, votes[1], plain[1], latencies)})
+        alone = singles_front(by_accuracy, plain[0], latencies, np.eye(len(latencies), dtype=bool))
+        found = [(WAYS[views - 1], one.choose(rule), one.test) for views, one in likely.items()]
+        for way, front, votes in (*found, ("most images right", by_accuracy, plain[1])):
+            rows.append({"rule": rule, "chosen": way, **compared(front, alone, votes, plain[1], latencies)})
     return rows
+
+
+class Likely:
+    """Choice by likelihood among the networks of tables of the same images, the first of which may stand alone."""
+
+    def __init__(self, holdout: list[PredictionTable], test: list[PredictionTable]) -> None:
+        temperatures = fit_temperatures(partial(blocks, holdout))
+        self.holdout, self.test = (
+            VoteTable(block.tempered(temperatures) for block in blocks(part)) for part in (holdout, test)
+        )
+        given = [block.tempered(temperatures).label_probabilities() for block in blocks(holdout)]
+        self.given = np.concatenate(given, axis=1)
+        self.latencies = np.concatenate([table.latencies_ms for table in holdout])
+        self.single = np.arange(len(self.latencies)) < len(holdout[0].networks)
+
+    def choose(self, rule: str) -> EnsembleFront:
+        return select_by_likelihood(self.holdout, self.given, self.latencies, rule, single=self.single)
+
+
+def blocks(tables: list[PredictionTable]) -> Iterator[Block]:
+    return map(Block.together, zip(*(table.blocks() for table in tables), strict=True))
 
 
 def compared(
@@ -120,7 +147,7 @@ def page(name: str, runs: list[list[dict[str, Any]]]) -> str:
             gains.append(f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" if found else "–")
         volumes = [np.mean([one[key] for one in alike]) for key in ("singles_hypervolume", "hypervolume")]
         most = max(one["most_members"] for one in alike)
-        cells = [row["rule"], row["criterion"], *gains, *(f"{value:.3f}" for value in volumes), str(most)]
+        cells = [row["rule"], row["chosen"], *gains, *(f"{value:.3f}" for value in volumes), str(most)]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Top-1 in percent within five latencies, mean over seeds: ensembles (single networks).", ""]
     limits = np.mean([run[0]["limits_ms"] for run in runs], axis=0)
@@ -129,7 +156,7 @@ def page(name: str, runs: list[list[dict[str, Any]]]) -> str:
     for index, row in enumerate(runs[0]):
         both = [np.mean([run[index][key] for run in runs], axis=0) for key in ("top1", "singles_top1")]
         cells = [f"{one:.2f} ({single:.2f})" for one, single in zip(*both, strict=True)]
-        lines.append(f"| {row['rule']} | {row['criterion']} | {' | '.join(cells)} |")
+        lines.append(f"| {row['rule']} | {row['chosen']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -137,7 +164,7 @@ def example(folder: Path) -> Path:
     """A run's tables made of random numbers."""
     rng = np.random.default_rng(0)
     networks = [TableNetwork(f"network-{i}", latency_ms=1 + 0.3 * i) for i in range(12)]
-    for part in ("holdout", "test"):
+    for part in ("holdout", "holdout-mirrored", "test", "test-mirrored"):
         labels = np.arange(600) % 8
         shared = rng.normal(size=(600, 8)) + 2 * np.eye(8)[labels]
         table = PredictionTable.create(
@@ -165,7 +192,7 @@ def main() -> None:
     if options.results is not None:
         write_json(options.results / f"{options.name}.json", {"circumstances": circumstances(), "runs": runs})
         write_text(options.results / f"{options.name}.md", text)
-    finish({"name": options.name, "gains": [{k: row[k] for k in ("rule", "criterion", "gain")} for row in runs[0]]})
+    finish({"name": options.name, "gains": [{k: row[k] for k in ("rule", "chosen", "gain")} for row in runs[0]]})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import os
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy is imported
 
 import argparse
-import itertools
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -26,14 +25,11 @@ import numpy as np
 import torch
 from measured_fronts_page import describe, draw, summarise
 from reporting import circumstances, finish
-from torch import Tensor
 
 from onceforall.commands.measure import MeasureConfig, measure
 from onceforall.commands.scoring import MeasuringConfig, costs_of, fitted_predictor, open_labels
 from onceforall.commands.train import train
 from onceforall.configuration import compose
-from onceforall.data import eval_batches
-from onceforall.elastic import calibrate
 from onceforall.files import read_json, write_json, write_text
 from onceforall.run import Run
 from onceforall.search import (
@@ -50,10 +46,10 @@ from onceforall.search.collection import random_codes
 from onceforall.search.front import Front
 from onceforall.space import Arch
 from onceforall.train.config import TrainConfig
-from onceforall.train.evaluate import measure_accuracy, part_of
-from onceforall.train.loading import calibration_images, loading
+from onceforall.train.evaluate import evaluate_archs, part_of
+from onceforall.train.held import HeldBatches
 
-AT_ONCE, EVALUATED_AT_ONCE = 16, 100  # networks on the same images; images per batch of evaluation
+AT_ONCE = 16  # networks on the same images
 LABELS = 60  # of a predicted search by default
 MARK = "<!-- below: written by benchmarks/measured_fronts.py -->"
 
@@ -80,21 +76,16 @@ class Stand:
         self.costs = costs_of(self.space, latency)
         self.seed = self.run.read_config().seed
         self.device = latency.device
-        self.images = {
-            "holdout": part_of(self.source, "holdout"),
-            "test": part_of(self.source, "test", test_images),
-        }
+        self._limits = {"holdout": None, "test": test_images}
         self.holdout, self.test = self._store("holdout"), self._store("test")
         for label in open_labels(self.run, self.source, self.config):  # what searches of this run have measured
             if label.arch not in self.holdout:
                 self.holdout.add(label.arch, label.top1, label.top1_error)
         self._supernet = self.run.load_supernet()
-        self._common = loading(self.source, torch.device("cpu"), 0)
-        self._calibrating: dict[int, list[Tensor]] = {}
-        self._evaluating: dict[int, list[tuple[Tensor, Tensor]]] = {}
+        self._held = HeldBatches()
 
-    def _store(self, part: str) -> LabelStore:
-        images = len(self.images[part])
+    def _store(self, part: Literal["holdout", "test"]) -> LabelStore:
+        images = len(part_of(self.source, part, self._limits[part]))
         path = self.run.folder / "measured_fronts" / f"{part}.jsonl"
         return LabelStore(path, self.space, self.run.weights_digest(), images, self.config.calibration_images)
 
@@ -111,34 +102,21 @@ class Stand:
             yield label.top1, label.top1_error
 
     def fill(self, part: Literal["holdout", "test"], archs: Sequence[Arch]) -> None:
-        """Measure what is not known yet, exactly as `evaluate_archs` does; images are decoded once a resolution."""
+        """Measure what is not known yet."""
         store = getattr(self, part)
         missing = sorted((arch for arch in dict.fromkeys(archs) if arch not in store), key=lambda arch: arch.resolution)
-        for resolution, group in itertools.groupby(missing, key=lambda arch: arch.resolution):
-            members = list(group)
-            for chunk in (members[first : first + AT_ONCE] for first in range(0, len(members), AT_ONCE)):
-                networks = [self._supernet.extract(arch).to(memory_format=torch.channels_last) for arch in chunk]  # pyright: ignore[reportCallIssue]
-                for network in networks:
-                    calibrate(network, self._calibration(resolution))
-                for arch, found in zip(chunk, measure_accuracy(networks, self._batches(part, resolution)), strict=True):
-                    store.add(arch, found[0], found[-1])
-
-    def _calibration(self, resolution: int) -> list[Tensor]:
-        if resolution not in self._calibrating:
-            images, batch_size = self.config.calibration_images, self.config.batch_size
-            batches = calibration_images(
-                self.source, [resolution], images=images, batch_size=batch_size, seed=0, **self._common
-            )
-            self._calibrating[resolution] = list(batches)
-        return self._calibrating[resolution]
-
-    def _batches(self, part: Literal["holdout", "test"], resolution: int) -> Iterator[tuple[Tensor, Tensor]]:
-        batches = eval_batches(self.images[part], resolution=resolution, batch_size=EVALUATED_AT_ONCE, **self._common)
-        if part == "test":  # every network once: nothing to keep
-            return batches
-        if resolution not in self._evaluating:
-            self._evaluating[resolution] = list(batches)
-        return iter(self._evaluating[resolution])
+        for chunk in (missing[first : first + AT_ONCE] for first in range(0, len(missing), AT_ONCE)):
+            for found in evaluate_archs(
+                self._supernet,
+                chunk,
+                self.source,
+                part=part,
+                calibration_images=self.config.calibration_images,
+                batch_size=self.config.batch_size,
+                limit=self._limits[part],
+                held=self._held,
+            ):
+                store.add(found.arch, found.top1, found.top1_error)
 
     def latency(self, archs: Sequence[Arch]) -> np.ndarray:
         return np.asarray(self.costs["latency_ms"](self.space.encode(list(archs))), dtype=np.float64)

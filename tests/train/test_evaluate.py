@@ -9,8 +9,9 @@ from onceforall.data import calibration_batches, eval_batches
 from onceforall.elastic import calibrate
 from onceforall.errors import DataError, InvalidArch
 from onceforall.supernets import create_supernet
-from onceforall.train import World, evaluate_archs
+from onceforall.train import World, evaluate, evaluate_archs
 from onceforall.train.evaluate import _sums, measure_accuracy
+from onceforall.train.held import HeldBatches
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,21 @@ def test_every_architecture_is_extracted_calibrated_and_measured(supernet, digit
         assert evaluation.top1_error == pytest.approx((top1 * (1 - top1) / len(images)) ** 0.5, abs=1e-6)
     assert len({evaluation.loss for evaluation in evaluations}) == len(archs)
     assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())
+
+
+@pytest.mark.parametrize("most_bytes", [0, 2**31])
+def test_held_images_are_decoded_once_and_change_nothing(supernet, digits, most_bytes, monkeypatch):
+    archs = supernet.space.sample_many(4, np.random.default_rng(1))
+    options = {"calibration_images": 100, "batch_size": 30}
+    expected = evaluate_archs(supernet, archs, digits, **options)
+    decoded = []
+    for name in ("eval_batches", "calibration_of"):
+        real = getattr(evaluate, name)
+        monkeypatch.setattr(evaluate, name, lambda *a, real=real, **k: decoded.append(1) or real(*a, **k))
+    held = HeldBatches(most_bytes)
+    found = [evaluate_archs(supernet, [arch], digits, held=held, **options)[0] for arch in archs]
+    assert found == expected
+    assert len(decoded) == 2 * (len({arch.resolution for arch in archs}) if most_bytes else len(archs))
 
 
 def test_a_limit_takes_a_balanced_part(supernet, digits):

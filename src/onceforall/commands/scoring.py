@@ -62,9 +62,11 @@ def fitted_predictor(space: SearchSpace, labels: "LabelStore", model: str = "gau
 def hold_out_accuracy(run: Run, source: "DataSource", config: MeasuringConfig) -> "Evaluate":
     """Measures networks, a few at a time, so that little is lost when it is interrupted."""
     from ..train import evaluate_archs, resolve_device
+    from ..train.held import HeldBatches
 
     device = resolve_device(config.compute)
     supernet = run.load_supernet().to(device)
+    held = HeldBatches()
 
     def evaluate(archs: list[Arch]) -> Iterator[tuple[float, float]]:
         for first in range(0, len(archs), config.networks_at_once):
@@ -77,6 +79,7 @@ def hold_out_accuracy(run: Run, source: "DataSource", config: MeasuringConfig) -
                 batch_size=config.batch_size,
                 device=device,
                 limit=config.images,
+                held=held,
                 workers=run.read_config().data.workers,
             )
             yield from ((evaluation.top1, evaluation.top1_error) for evaluation in evaluations)

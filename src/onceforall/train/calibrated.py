@@ -55,7 +55,7 @@ class CalibratedNetworks:
 
     def network(self, arch: Arch) -> nn.Module:
         """The calibrated network. Raises InvalidArch, DataError (no training images), StorageError."""
-        network = extracted(self._supernet, arch, None, self.device).eval()
+        network = extracted(self._supernet, arch, [], self.device).eval()
         if self.origin["calibration_images"]:
             kept = self._kept(arch, network)
             if kept is None:
@@ -70,7 +70,7 @@ class CalibratedNetworks:
             self._held = None
             common = {"batch_size": self.batch_size, **loading(self._source, self.device, self.workers)}
             count, seed = self.origin["calibration_images"], self.origin["seed"]
-            self._held = resolution, calibration_of(self._source, resolution, count, seed, common) or []
+            self._held = resolution, calibration_of(self._source, resolution, count, seed, common)
         return self._held[1]
 
     def _kept(self, arch: Arch, network: nn.Module) -> dict[str, Tensor] | None:

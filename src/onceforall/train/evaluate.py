@@ -1,8 +1,9 @@
 """Accuracy of given architectures: each one extracted, calibrated, then measured like any plain network."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..errors import DataError, OnceForAllError
 from ..space import Arch
 from ..supernets import Supernet
 from .distributed import World
+from .held import HeldBatches
 from .loading import calibration_images as load_calibration_images
 from .loading import loading
 
@@ -59,6 +61,7 @@ def evaluate_archs(
     seed: int = 0,
     workers: int = 0,
     networks_at_once: int = 32,
+    held: HeldBatches[Any] | None = None,
     world: World = ALONE,
     on_corrupt: Callable[[str, str], None] | None = None,
     progress: Callable[[int], None] | None = None,
@@ -76,6 +79,7 @@ def evaluate_archs(
         limit: at most so many images of the part, class-balanced; None: all.
         device: where to compute; None: where the supernet is.
         seed: which calibration images are drawn, and which images `limit` keeps.
+        held: keeps decoded images for the next call, which must be the same but for `archs`.
         world: processes that share out the batches; each calls with the same arguments and returns the same numbers,
             which are those of one process.
         on_corrupt: told name and reason whenever an image cannot be read; None: each is logged once.
@@ -89,14 +93,19 @@ def evaluate_archs(
     images = part_of(source, part, limit, seed)
     chosen = torch.device(device) if device is not None else next(supernet.parameters()).device
     evaluations: dict[int, Evaluation] = {}
+    kept: HeldBatches[Any] = HeldBatches(0) if held is None else held
     for resolution in sorted({arch.resolution for arch in archs}):
         indices = [index for index, arch in enumerate(archs) if arch.resolution == resolution]
         common = {"batch_size": batch_size, **loading(source, chosen, workers, on_corrupt=on_corrupt)}
-        calibration = calibration_of(source, resolution, calibration_images, seed, common)
+        image_bytes = 4 * source.in_chans * resolution**2
+        decode = partial(calibration_of, source, resolution, calibration_images, seed, common)
+        calibration = kept.get(("calibration", resolution), calibration_images * image_bytes, decode)
+        ranks = {"rank": world.rank, "world_size": world.size}
         for first in range(0, len(indices), networks_at_once):
             members = indices[first : first + networks_at_once]
             networks = [extracted(supernet, archs[index], calibration, chosen) for index in members]
-            batches = eval_batches(images, resolution=resolution, rank=world.rank, world_size=world.size, **common)
+            decode = partial(eval_batches, images, resolution=resolution, **ranks, **common)
+            batches = kept.get((part, resolution), len(images) * image_bytes, decode)
             for index, measured in zip(members, measure_accuracy(networks, batches, world), strict=True):
                 evaluations[index] = Evaluation(archs[index], *measured)
             if progress is not None:
@@ -120,12 +129,10 @@ def calibrated_network(
     return extracted(supernet, arch, calibration_of(source, arch.resolution, calibration_images, seed, common), device)
 
 
-def calibration_of(
-    source: DataSource, resolution: int, images: int, seed: int, common: dict[str, Any]
-) -> list[Tensor] | None:
-    """Images for batch-norm statistics; None where those of the weights are kept."""
+def calibration_of(source: DataSource, resolution: int, images: int, seed: int, common: dict[str, Any]) -> list[Tensor]:
+    """Images for batch-norm statistics; none where those of the weights are kept."""
     if images == 0:
-        return None
+        return []
     if len(source.train) == 0:
         raise DataError(
             f"{source.name} has no training images to calibrate batch norm with; add them, or keep the statistics of "
@@ -134,10 +141,10 @@ def calibration_of(
     return list(load_calibration_images(source, [resolution], images=images, seed=seed, **common))
 
 
-def extracted(supernet: Supernet, arch: Arch, calibration: list[Tensor] | None, device: torch.device) -> nn.Module:
+def extracted(supernet: Supernet, arch: Arch, calibration: Sequence[Tensor], device: torch.device) -> nn.Module:
     """The plain network of an architecture on a device, calibrated where there are images for it."""
     network = supernet.extract(arch).to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if calibration is not None:
+    if calibration:
         calibrate(network, calibration)
     return network
 
@@ -153,7 +160,7 @@ def part_of(source: DataSource, part: Part, limit: int | None = None, seed: int 
 
 
 def measure_accuracy(
-    networks: Sequence[nn.Module], batches: Iterator[tuple[Tensor, Tensor]], world: World = ALONE
+    networks: Sequence[nn.Module], batches: Iterable[tuple[Tensor, Tensor]], world: World = ALONE
 ) -> list[tuple[float, float, float, int, float]]:
     """(top1, top5, loss, images, top1_error) of plain networks in eval mode, all on the same batches.
 
