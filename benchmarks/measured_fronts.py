@@ -87,7 +87,8 @@ class Stand:
     def _store(self, part: Literal["holdout", "test"]) -> LabelStore:
         images = len(part_of(self.source, part, self._limits[part]))
         path = self.run.folder / "measured_fronts" / f"{part}.jsonl"
-        return LabelStore(path, self.space, self.run.weights_digest(), images, self.config.calibration_images)
+        how = images, self.config.calibration_images, self.config.batch_size
+        return LabelStore(path, self.space, self.run.weights_digest(), *how)
 
     def own_labels(self) -> LabelStore:
         """Labels of one method; it begins with none."""

@@ -33,7 +33,7 @@ def test_labels_survive_in_order(tmp_path: Path) -> None:
     assert store.get(SPACE.largest if SPACE.largest not in ARCHS else SPACE.smallest) is None
     assert not store.notes
     record = json.loads(path.read_text().splitlines()[0])
-    assert set(record) == {"arch", "top1", "top1_error", "images", "calibration_images", "weights"}
+    assert set(record) == {"arch", "top1", "top1_error", "images", "calibration_images", "batch_size", "weights"}
 
 
 @pytest.mark.parametrize("cut", [1, 20, 100])
@@ -78,7 +78,8 @@ def test_other_image_counts_are_set_aside(tmp_path: Path) -> None:
     assert len(LabelStore(path, SPACE, "w1", images=300)) == 5
     recalibrated = LabelStore(path, SPACE, "w1", images=300, calibration_images=500)
     assert len(recalibrated) == 0
-    assert "after calibration on 500; not used" in recalibrated.notes[0]
+    assert "after calibration on 500 in batches of 0; not used" in recalibrated.notes[0]
+    assert len(LabelStore(path, SPACE, "w1", images=300, batch_size=100)) == 0
 
 
 def test_lines_that_are_no_labels(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def open_labels(run: Run, source: "DataSource", config: MeasuringConfig) -> "Lab
     from ..train.evaluate import part_of
 
     images = len(part_of(source, "holdout", config.images))
-    return LabelStore(run.labels_path, run.space(), run.weights_digest(), images, config.calibration_images)
+    how = images, config.calibration_images, config.batch_size
+    return LabelStore(run.labels_path, run.space(), run.weights_digest(), *how)
 
 
 def fitted_predictor(space: SearchSpace, labels: "LabelStore", model: str = "gaussian_process") -> "AccuracyPredictor":

@@ -16,27 +16,32 @@ from ..space import Arch, SearchSpace
 
 @dataclass(frozen=True)
 class Label:
-    """A measured accuracy: top-1 in 0..1, its standard error, and how many images measured and calibrated it."""
+    """A measured accuracy: top-1 in 0..1, its standard error, and how it was measured.
+
+    `images` measured it, after `calibration_images` in batches of `batch_size` had calibrated batch norm.
+    """
 
     arch: Arch
     top1: float
     top1_error: float
     images: int
     calibration_images: int = 0
+    batch_size: int = 0
 
 
 class LabelStore:
     """Labels of one set of weights in a `.jsonl` file that only ever grows.
 
     A torn last line (the process was killed while writing) is dropped and removed from the file; `notes` says so.
-    Labels measured or calibrated on other numbers of images stay in the file but are not used, as they do not compare.
+    Labels measured or calibrated on other numbers of images, or calibrated in other batches, stay in the file but are
+    not used, as they do not compare.
 
     Args:
         path: the file; None keeps the labels in memory only.
         space: every architecture must belong to it.
         weights: hash of the supernet's weights; lines with another hash are refused.
         images: number of images every label is measured on.
-        calibration_images: number of images batch norm is calibrated on before.
+        calibration_images: number of images batch norm is calibrated on before, `batch_size` at a time.
 
     Raises:
         RunError: the file holds labels of other weights or of another space.
@@ -50,12 +55,14 @@ class LabelStore:
         weights: str,
         images: int = 0,
         calibration_images: int = 0,
+        batch_size: int = 0,
     ) -> None:
         self.path = None if path is None else Path(path)
         self.space = space
         self.weights = weights
         self.images = images
         self.calibration_images = calibration_images
+        self.batch_size = batch_size
         self.notes: list[str] = []
         self._labels: dict[Arch, Label] = {}
         if self.path is not None and self.path.exists():
@@ -83,7 +90,7 @@ class LabelStore:
             StorageError: the disk is full; labels written before are intact.
         """
         self.space.validate(arch)
-        label = Label(arch, float(top1), float(top1_error), self.images, self.calibration_images)
+        label = Label(arch, float(top1), float(top1_error), *self._how)
         _check_numbers(label, "the evaluation")
         if self.path is not None:
             line = {
@@ -92,11 +99,16 @@ class LabelStore:
                 "top1_error": label.top1_error,
                 "images": label.images,
                 "calibration_images": label.calibration_images,
+                "batch_size": label.batch_size,
                 "weights": self.weights,
             }
             _append(self.path, json.dumps(line) + "\n")
         self._labels[arch] = label
         return label
+
+    @property
+    def _how(self) -> tuple[int, int, int]:
+        return self.images, self.calibration_images, self.batch_size
 
     def _read(self, path: Path) -> None:
         content = path.read_bytes()
@@ -117,14 +129,14 @@ class LabelStore:
                 self.space.validate(label.arch)
             except InvalidArch as error:
                 raise RunError(f"{where} belongs to another space: {error}; move {path.name} away") from error
-            if (label.images, label.calibration_images) == (self.images, self.calibration_images):
+            if (label.images, label.calibration_images, label.batch_size) == self._how:
                 self._labels[label.arch] = label
             else:
                 others += 1
         if others:
             self.notes.append(
                 f"{others} labels of {path} were not measured on {self.images} images after calibration on "
-                f"{self.calibration_images}; not used"
+                f"{self.calibration_images} in batches of {self.batch_size}; not used"
             )
 
 
@@ -158,6 +170,7 @@ def _parse(line: bytes, where: str) -> tuple[Label, str]:
             float(record["top1_error"]),
             int(record["images"]),
             int(record["calibration_images"]),
+            int(record.get("batch_size", 0)),  # labels of before it was noted
         )
         weights = str(record["weights"])
     except (ValueError, KeyError, TypeError) as error:
