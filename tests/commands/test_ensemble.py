@@ -100,6 +100,19 @@ def test_a_stopped_collection_goes_on_with_the_networks_that_are_missing(run, tm
     assert (stopped.folder / "ensembles" / "predictions" / "holdout.npy").read_bytes() == whole
 
 
+def test_equally_many_images_of_each_class(run, tmp_path):
+    shutil.copytree(run.folder, tmp_path / "run")
+    words = [*WORDS, "per_class=3", "rule=maximal"]
+    assert cli.main(["ensemble", f"run={tmp_path}/run", *words]) == 0
+    holdout, test = (PredictionTable(tmp_path / "run" / "ensembles" / "predictions" / p) for p in ("holdout", "test"))
+    whole = PredictionTable(run.folder / "ensembles" / "predictions" / "holdout")
+    assert np.bincount(holdout.labels).tolist() == [3] * 10
+    for label in range(10):
+        names = [name for name, one in zip(whole.images, whole.labels, strict=True) if one == label]
+        assert [name for name, one in zip(holdout.images, holdout.labels, strict=True) if one == label] == names[:3]
+    assert len(test.labels) == result(run)["test_images"]
+
+
 def test_other_criteria_and_presets(run):
     assert any(network["temperature"] != 1 for network in result(run)["networks"])
     assert cli.main(["ensemble", f"run={run.folder}", *WORDS, "criterion=accuracy", "name=counted"]) == 0

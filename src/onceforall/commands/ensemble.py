@@ -34,6 +34,7 @@ class EnsembleConfig(MeasuringConfig):
         "networks can also vote on the mirrored image, as further members that cost the same; null: where training "
         "mirrored images, and not with preset",
     )
+    per_class: int | None = setting(None, "hold-out images of each class to choose by, at most; null: all")
     rule: str = setting("both", "latency of an ensemble: summed (one member after the other), maximal (side by side)")
     at_least: int = setting(1, "fewest members; 1: single networks compete with ensembles")
     most: int = setting(100, "ensembles to deliver, chosen by hypervolume")
@@ -88,7 +89,7 @@ def ensemble(config: EnsembleConfig) -> dict[str, Any]:
     out = console()
     with out.status("predicting") as status:
 
-        def collect(part: Any, limit: int | None = None) -> Blocks:
+        def collect(part: Any, limit: int | None = None, per_class: int | None = None) -> Blocks:
             tables = collect_tables(
                 run,
                 part,
@@ -98,12 +99,13 @@ def ensemble(config: EnsembleConfig) -> dict[str, Any]:
                 views=views,
                 top=config.top,
                 limit=limit,
+                per_class=per_class,
                 networks_at_once=config.networks_at_once,
                 progress=lambda done, of: status.update(f"{part} images: {done} of {of} networks"),
             )
             return lambda: map(Block.together, zip(*(table.blocks() for table in tables), strict=True))
 
-        holdout = collect("holdout", config.images)
+        holdout = collect("holdout", config.images, config.per_class)
         found = {
             "name": config.name,
             "search": candidates.search,
@@ -265,6 +267,7 @@ def _check(config: EnsembleConfig) -> None:
         most=1,
         top=1,
         images=1,
+        per_class=1,
         batch_size=1,
         calibration_images=0,
         networks_at_once=1,

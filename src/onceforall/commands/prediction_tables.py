@@ -112,12 +112,14 @@ def collect_tables(
     views: Sequence[bool],
     top: int | None,
     limit: int | None = None,
+    per_class: int | None = None,
     networks_at_once: int = 16,
     progress: Callable[[int, int], None],
 ) -> list[PredictionTable]:
     """The tables of one part, its images in the order of their keys; goes on with the networks that are missing.
 
-    `views`: for each of them a table, of the images as they are (False) or mirrored (True).
+    `views`: for each of them a table, of the images as they are (False) or mirrored (True). `limit`: at most so many
+    images, classes in proportion. `per_class`: the first of each class only.
 
     Raises:
         DataError: no images, or one that cannot be read. StorageError: the networks before stay complete.
@@ -127,6 +129,8 @@ def collect_tables(
 
     images = part_of(source, part, limit)
     images = images.subset(np.argsort(images.keys, kind="stable"))
+    if per_class is not None:
+        images = images.subset(_first_of_each_class(images.labels, per_class))
     archs = {member["name"]: Arch.from_dict(member["arch"]) for member in candidates.members}
     tables = [
         PredictionTable.create(
@@ -150,6 +154,14 @@ def collect_tables(
         missing.remove(arch.name)
         progress(len(archs) - len(missing), len(archs))
     return tables
+
+
+def _first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
+    """Indices (ascending) of at most `count` images of each class."""
+    order = np.argsort(labels, kind="stable")
+    sizes = np.bincount(labels)
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(order[rank < count])
 
 
 def _row_names(images: "ImageSet") -> list[str]:
