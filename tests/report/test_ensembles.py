@@ -97,10 +97,10 @@ def test_three_lines_for_each_part_with_members_in_the_hover(full_run: Path) -> 
     for part in ("holdout", "test"):
         figure = accuracy_chart(record, part)
         assert figure is not None
-        names = ["single networks", "ensembles, summed latency", "ensembles, maximal latency"]
+        names = ["ensembles, summed latency", "ensembles, maximal latency", "single networks"]
         assert [trace["name"] for trace in figure["data"]] == names
         entries = record["rules"]["maximal"]["ensembles"]["members"]
-        drawn = figure["data"][2]
+        drawn = figure["data"][1]
         assert drawn["x"] == [one["latency_ms"] for one in entries]
         assert drawn["y"] == pytest.approx([100 * one[f"{part}_top1"] for one in entries])
         assert drawn["line"]["shape"] == "hv"
@@ -116,7 +116,7 @@ def test_shares_of_a_weighted_vote_and_long_lists_of_members() -> None:
     record = {"rules": {"summed": rule_of([entry("one", 1.0, 0.8, 0.8)], [weighted, many])}}
     figure = accuracy_chart(record, "test")
     assert figure is not None
-    two, every = figure["data"][1]["text"]
+    two, every = figure["data"][0]["text"]
     assert "75 % network-0<br>25 % network-1" in two
     assert "network-9<br>and 4 more" in every
     assert "network-10" not in every

@@ -54,8 +54,9 @@ def accuracy_chart(record: Record, part: str) -> Figure | None:
     The fronts are those of the hold-out images, so that lines may fall on others. None when nothing was counted.
     """
     rules = rules_of(record)
-    fronts = [("single networks", "var(--series-1)", rule["singles"]) for rule in list(rules.values())[:1]]
-    fronts += [(f"ensembles, {RULE_WORDS[name]}", _COLORS[name], rule["ensembles"]) for name, rule in rules.items()]
+    fronts = [(f"ensembles, {RULE_WORDS[name]}", _COLORS[name], rule["ensembles"]) for name, rule in rules.items()]
+    # Last, so that they are on top: a network that stands alone among ensembles has the same place.
+    fronts += [("single networks", "var(--series-1)", rule["singles"]) for rule in list(rules.values())[:1]]
     traces = []
     for name, color, front in fronts:
         entries = [entry for entry in front["members"] if entry[f"{part}_top1"] is not None]
