@@ -25,7 +25,9 @@ from .temperature import NOTHING, Floats
 from .votes import VoteTable
 
 _VOTES = 12  # a member's share is a multiple of one vote in at most twelve
-_CERTAIN = 2  # standard errors of a difference
+# Standard errors of its lead with which an ensemble takes the place of one network: summed, a larger network is as fast
+# and usually better, so doubt counts against the ensemble; side by side one member more costs nothing.
+_LEAD = {"summed": 2.0, "maximal": 1.0}
 _ALIKE = 1e-7  # of the log likelihood: below what float32 sums can tell apart
 
 Shares = NDArray[np.int64]
@@ -45,8 +47,8 @@ def select_by_likelihood(
 
     Every ensemble on the front of latency and likelihood is given one vote more, to each network in turn (a member can
     get several), until nothing on the front changes. So all pairs are looked at. With `at_least=1` an ensemble
-    stands only if it is likelier than every network alone that is as fast, by two standard errors of the difference;
-    elsewhere stands the network with most images right.
+    stands only if it is likelier than every network alone that is as fast, by two standard errors of the difference
+    (summed) or one (maximal); elsewhere stands the network with most images right.
 
     Args:
         votes: counts the images right, for the record. label_probabilities: what each network gives the true class of
@@ -69,7 +71,7 @@ def select_by_likelihood(
     shares, looked_at = _grown(label_probabilities, latencies, checked, at_least)
     if at_least == 1:
         alone = np.ones(votes.members, dtype=bool) if single is None else single
-        shares = _certain(shares, label_probabilities, latencies, checked, alone)
+        shares = _leading(shares, label_probabilities, latencies, checked, alone)
         shares = _with_best_singles(shares, np.where(alone, singles, -1), latencies, checked)
     if len(shares) > most:
         latency = latencies_of(shares > 0, latencies, checked)
@@ -114,8 +116,8 @@ def _logarithms(shares: Shares, given: Floats) -> Floats:
     return np.log(shares @ np.maximum(given, NOTHING) / shares.sum(axis=1, keepdims=True))
 
 
-def _certain(shares: Shares, given: Floats, latencies: Floats, rule: Rule, alone: NDArray[np.bool_]) -> Shares:
-    """The front of the networks that may stand `alone` and of the ensembles that beat them beyond doubt."""
+def _leading(shares: Shares, given: Floats, latencies: Floats, rule: Rule, alone: NDArray[np.bool_]) -> Shares:
+    """The front of the networks that may stand `alone` and of the ensembles that are likelier by enough."""
     networks = np.flatnonzero(alone)
     singles = np.eye(len(latencies), dtype=np.int64)[networks]
     logarithms = _logarithms(singles, given)
@@ -125,7 +127,7 @@ def _certain(shares: Shares, given: Floats, latencies: Floats, rule: Rule, alone
         fast = latencies[networks] <= latencies_of(row[None] > 0, latencies, rule)
         rival = logarithms[np.where(fast, likeliest, -np.inf).argmax()]
         difference = _logarithms(row[None], given)[0] - rival
-        if difference.mean() > _CERTAIN * difference.std() / len(difference) ** 0.5:
+        if difference.mean() > _LEAD[rule] * difference.std() / len(difference) ** 0.5:
             rows.append(row[None])
     found = np.concatenate(rows)
     return found[_front(found, _logarithms(found, given).mean(axis=1), latencies, rule, np.arange(len(found)))]
