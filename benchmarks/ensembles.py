@@ -5,7 +5,8 @@
 Every RUN is a trained run whose networks were predicted by `ofa ensemble run=RUN`; its tables are read, nothing is
 evaluated anew. Compared under summed and maximal latency, all chosen on hold-out images and told on test images:
 single networks (most images right), ensembles chosen by likelihood of networks that may see mirrored images (the
-default) and that see images as they are, and the latter chosen by most images right. Gains are differences to the best
+default) and that see images as they are, the latter chosen by most images right, and, as what mirrored images give by
+themselves, the most accurate network that votes on an image and its mirror image. Gains are differences to the best
 single network, which sees images as they are, within the same latency, at every latency at which either changes. The
 last line is JSON. `--quick` makes a table of random numbers in place of runs.
 """
@@ -50,7 +51,9 @@ def study(folder: Path) -> list[dict[str, Any]]:
         by_accuracy = select_ensembles(plain[0], latencies, rule)
         alone = singles_front(by_accuracy, plain[0], latencies, np.eye(len(latencies), dtype=bool))
         found = [(WAYS[views - 1], one.choose(rule), one.test) for views, one in likely.items()]
-        for way, front, votes in (*found, ("most images right", by_accuracy, plain[1])):
+        both = likely[2].one_network(by_accuracy)
+        found += [("most images right", by_accuracy, plain[1]), ("one network, two views", both, likely[2].test)]
+        for way, front, votes in found:
             rows.append({"rule": rule, "chosen": way, **compared(front, alone, votes, plain[1], latencies)})
     return rows
 
@@ -70,6 +73,12 @@ class Likely:
 
     def choose(self, rule: str) -> EnsembleFront:
         return select_by_likelihood(self.holdout, self.given, self.latencies, rule, single=self.single)
+
+    def one_network(self, front: EnsembleFront) -> EnsembleFront:
+        """Each network with itself on mirrored images, by the rule and towards the reference of a front."""
+        return singles_front(
+            front, self.holdout, self.latencies, np.tile(np.eye(int(self.single.sum()), dtype=bool), 2)
+        )
 
 
 def blocks(tables: list[PredictionTable]) -> Iterator[Block]:
@@ -101,7 +110,7 @@ def compared(
         "of_several_networks": sum(len(one.members) > 1 for one in front.ensembles),
         "most_members": max(len(one.members) for one in front.ensembles),
         "limits_ms": limits.tolist(),
-        "top1": at(limits, times, top1).tolist(),
+        "top1": [value if np.isfinite(value) else None for value in at(limits, times, top1).tolist()],
         "singles_top1": at(limits, single_times, single).tolist(),
         "gain": {
             name: [float(gains[third == k].mean()), float(gains[third == k].min()), float(gains[third == k].max())]
@@ -113,8 +122,9 @@ def compared(
 
 
 def at(limits: np.ndarray, times: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The value of the last entry that is fast enough for each limit."""
-    return values[np.searchsorted(times, limits * (1 + 1e-9), side="right") - 1]
+    """The value of the last entry that is fast enough for each limit, not a number where none is."""
+    last = np.searchsorted(times, limits * (1 + 1e-9), side="right") - 1
+    return np.where(last < 0, np.nan, values[last])
 
 
 def volume(times: np.ndarray, top1: np.ndarray, reference: tuple[float, float]) -> float:
@@ -154,8 +164,11 @@ def page(name: str, runs: list[list[dict[str, Any]]]) -> str:
     lines.append("| latency | chosen by | " + " | ".join(f"{limit:.3g} ms" for limit in limits) + " |")
     lines.append("| --- | --- |" + " --- |" * LIMITS)
     for index, row in enumerate(runs[0]):
-        both = [np.mean([run[index][key] for run in runs], axis=0) for key in ("top1", "singles_top1")]
-        cells = [f"{one:.2f} ({single:.2f})" for one, single in zip(*both, strict=True)]
+        both = [
+            np.mean(np.array([run[index][key] for run in runs], dtype=np.float64), axis=0)
+            for key in ("top1", "singles_top1")
+        ]
+        cells = ["–" if np.isnan(one) else f"{one:.2f} ({single:.2f})" for one, single in zip(*both, strict=True)]
         lines.append(f"| {row['rule']} | {row['chosen']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
