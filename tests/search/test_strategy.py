@@ -16,7 +16,7 @@ from onceforall.search import (
     search_measured,
     search_predicted,
 )
-from onceforall.search.operators import unique_codes
+from onceforall.search.operators import uniform_family_codes, unique_codes
 from onceforall.space import Arch, SearchSpace, create_space
 
 from .synthetic import Landscape
@@ -187,6 +187,11 @@ def test_initial_networks_cover_the_cost_range() -> None:
     ends = np.log(LAND.macs(SPACE.encode([SPACE.smallest, SPACE.largest])))
     counts, _ = np.histogram(position, bins=5, range=tuple(ends))
     assert counts.min() >= 4, "no part of the range is empty"
+    family = uniform_family_codes(SPACE)
+    for resolution in np.unique(family[:, 0]):
+        alike = family[family[:, 0] == resolution]
+        order = np.argsort(LAND.macs(alike), kind="stable")
+        assert {alike[order[0]].tobytes(), alike[order[-1]].tobytes()} <= {row.tobytes() for row in codes}
     tiny = create_space("resnet_small", depths=(1,))
     assert len(initial_codes(tiny, 100, Landscape(tiny).macs)) == 27
     assert len(initial_codes(tiny, 26, Landscape(tiny).macs)) == 26
