@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from onceforall import cli
+from onceforall.commands import ensemble as command
+from onceforall.configuration import compose
 from onceforall.run import Run
 from onceforall.search.ensemble.tables import PredictionTable
 
@@ -100,6 +102,27 @@ def test_a_stopped_collection_goes_on_with_the_networks_that_are_missing(run, tm
     assert (stopped.folder / "ensembles" / "predictions" / "holdout.npy").read_bytes() == whole
 
 
+@pytest.mark.parametrize(
+    ("words", "flip", "mirror", "expected"),
+    [
+        ([], None, True, True),
+        ([], None, False, False),
+        ([], True, False, True),
+        ([], False, True, False),
+        (["preset=ofa3_max"], None, True, False),
+        (["criterion=accuracy"], None, True, False),
+        (["criterion=accuracy", "mirrored=true"], None, False, True),
+        (["mirrored=false"], None, True, False),
+    ],
+)
+def test_networks_see_mirrored_images_where_training_did(run, monkeypatch, words, flip, mirror, expected):
+    source, trained = run.load_data(), run.read_config()
+    trained.augment.flip = flip
+    source.train.mirror = mirror
+    monkeypatch.setattr(Run, "read_config", lambda self: trained)
+    assert command._mirrored(compose("ensemble", command.EnsembleConfig, words), run, source) is expected
+
+
 def test_equally_many_images_of_each_class(run, tmp_path):
     shutil.copytree(run.folder, tmp_path / "run")
     words = [*WORDS, "per_class=3", "rule=maximal"]
@@ -152,8 +175,10 @@ def test_an_ensemble_is_evaluated_as_it_was_promised(run, capsys):
     assert cli.main(["evaluate", f"run={run.folder}", f"ensemble={entry['name']}", "all=true"]) == 2
 
 
-def test_published_files_there_and_back(run, tmp_path, capsys):
-    assert cli.main(["ensemble", f"run={run.folder}", *WORDS, f"write_csv={tmp_path}/csv", "name=csv"]) == 0
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_published_files_there_and_back(run, tmp_path, capsys, mirrored):
+    words = [f"write_csv={tmp_path}/csv", "name=csv", f"mirrored={mirrored}"]
+    assert cli.main(["ensemble", f"run={run.folder}", *WORDS, *words]) == 0
     known = result(run, "csv")
     run.ensembles_path("csv").unlink()
     latencies = tmp_path / "latencies.txt"
@@ -167,7 +192,7 @@ def test_published_files_there_and_back(run, tmp_path, capsys):
     latencies.write_text("[1.0, 2.0]")
     capsys.readouterr()
     assert cli.main(["ensemble", *words, f"out={tmp_path}/other.json"]) == 2
-    assert "6 networks and 2 latencies" in capsys.readouterr().err
+    assert f"{12 if mirrored else 6} networks and 2 latencies" in capsys.readouterr().err
     assert not (tmp_path / "other.json").exists()
 
 

@@ -216,6 +216,23 @@ def test_a_maximal_ensemble_is_a_file_for_each_member(voting, capsys, monkeypatc
     assert "2 members with 1 thread each have 1 cores only" in out
 
 
+def test_the_file_of_a_mirrored_member_mirrors_the_image_itself(voting, capsys):
+    found = result(voting)
+    plain = found["networks"][0]
+    twin = plain | {"name": f"{plain['name']}-mirrored", "mirrored": True}
+    found["networks"].append(twin)
+    found["rules"]["maximal"]["ensembles"]["members"] = [entry("maximal-00", [plain["name"], twin["name"]], 1.0, 0.8)]
+    write_json(voting.ensembles_path("ensembles"), found)
+    output(capsys, "export", f"run={voting.folder}", "ensemble=maximal-00", *QUICK)
+    files = [voting.folder / "deploy" / "maximal-00" / f"{name}.onnx" for name in (plain["name"], twin["name"])]
+    images = np.random.default_rng(0).standard_normal((5, 1, 8, 8), dtype=np.float32)
+    as_it_is, mirrored = (OnnxNetwork(file).logits(images) for file in files)
+    np.testing.assert_allclose(mirrored, OnnxNetwork(files[0]).logits(images[..., ::-1]), atol=1e-5)
+    assert np.abs(mirrored - as_it_is).max() > 1e-3
+    record = json.loads(voting.deploy_path("maximal-00", ".json").read_text())
+    assert [member["mirrored"] for member in record["members"]] == [False, True]
+
+
 def test_together_changes_the_form_and_the_earlier_one_goes(voting, capsys):
     words = ["export", f"run={voting.folder}", "ensemble=maximal-00", "name=mine", *QUICK]
     folder = voting.folder / "deploy"

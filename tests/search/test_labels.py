@@ -78,8 +78,11 @@ def test_other_image_counts_are_set_aside(tmp_path: Path) -> None:
     assert len(LabelStore(path, SPACE, "w1", images=300)) == 5
     recalibrated = LabelStore(path, SPACE, "w1", images=300, calibration_images=500)
     assert len(recalibrated) == 0
-    assert "after calibration on 500 in batches of 0; not used" in recalibrated.notes[0]
-    assert len(LabelStore(path, SPACE, "w1", images=300, batch_size=100)) == 0
+    assert "after calibration on 500 in batches of 0, or do not say so; not used" in recalibrated.notes[0]
+    other = tmp_path / "calibrated.jsonl"
+    LabelStore(other, SPACE, "w1", 300, 500, 200).add(ARCHS[0], 0.6, 0.01)
+    assert [len(LabelStore(other, SPACE, "w1", 300, 500, size)) for size in (200, 100)] == [1, 0]
+    assert len(LabelStore(path, SPACE, "w1", 300, 0, 100)) == 5, "nothing was calibrated: batches do not matter"
 
 
 def test_lines_that_are_no_labels(tmp_path: Path) -> None:

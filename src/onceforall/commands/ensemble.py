@@ -1,7 +1,7 @@
 """`ofa ensemble`: subsets of a run's networks that vote, chosen on hold-out images, told on test images."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,10 +31,12 @@ class EnsembleConfig(MeasuringConfig):
     networks: int = setting(100, "most networks: the front of the search, then those next to it")
     mirrored: bool | None = setting(
         None,
-        "networks can also vote on the mirrored image, as further members that cost the same; null: where training "
-        "mirrored images, and not with preset",
+        "networks can also vote on the mirrored image, as further members that cost the same; null: with "
+        "criterion=likelihood where training mirrored images, but not with preset",
     )
-    per_class: int | None = setting(None, "hold-out images of each class to choose by, at most; null: all")
+    per_class: int | None = setting(
+        None, "hold-out images of each class to choose by, at most; null: all; another number predicts anew"
+    )
     rule: str = setting("both", "latency of an ensemble: summed (one member after the other), maximal (side by side)")
     at_least: int = setting(1, "fewest members; 1: single networks compete with ensembles")
     most: int = setting(100, "ensembles to deliver, chosen by hypervolume")
@@ -124,7 +126,7 @@ def ensemble(config: EnsembleConfig) -> dict[str, Any]:
         }
     write_json(run.ensembles_path(config.name), found)
     if config.write_csv is not None:
-        _write_csv(config.write_csv, run, bool(len(source.test)))
+        _write_csv(config.write_csv, run, ("holdout", "test") if len(source.test) else ("holdout",), views)
     print_ensembles(found, str(run.folder))
     out.print(f"written: {run.ensembles_path(config.name)}; page: ofa report run={run.folder}")
     return found
@@ -236,7 +238,8 @@ def _mirrored(config: EnsembleConfig, run: Run, source: "DataSource") -> bool:
     if config.mirrored is not None:
         return config.mirrored
     trained = run.read_config().augment.flip
-    return config.preset is None and (source.train.mirror if trained is None else trained)
+    likeliest = config.preset is None and config.criterion == "likelihood"
+    return likeliest and (source.train.mirror if trained is None else trained)
 
 
 def _rules(config: EnsembleConfig) -> list[str]:
@@ -275,14 +278,17 @@ def _check(config: EnsembleConfig) -> None:
     )
     if config.holdout_csv is None and (config.test_csv or config.latencies or config.out):
         raise ConfigError("test_csv, latencies and out belong to holdout_csv=FOLDER")
+    if config.holdout_csv is not None and (config.mirrored or config.per_class is not None):
+        raise ConfigError("mirrored and per_class belong to run=FOLDER; published files are what they are")
     if config.holdout_csv is not None and (config.run is not None or not config.latencies or not config.out):
         raise ConfigError("holdout_csv needs latencies=FILE and out=FILE, and no run")
 
 
-def _write_csv(folder: str, run: Run, with_test: bool) -> None:
+def _write_csv(folder: str, run: Run, parts: Sequence[str], views: Sequence[bool]) -> None:
     from ..search.ensemble.published_csv import write_published
     from ..search.ensemble.tables import PredictionTable
     from .prediction_tables import predictions_path
 
-    for part in ("holdout", "test") if with_test else ("holdout",):
-        write_published(PredictionTable(predictions_path(run, part)), Path(folder) / part)
+    for part in parts:
+        tables = [PredictionTable(predictions_path(run, part, mirrored)) for mirrored in views]
+        write_published(tables, Path(folder) / part)

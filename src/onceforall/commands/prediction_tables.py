@@ -144,15 +144,17 @@ def collect_tables(
         )
         for mirrored in views
     ]
-    unfinished = [(table, mirrored) for table, mirrored in zip(tables, views, strict=True) if table.missing]
-    missing = {name for table, _ in unfinished for name in table.missing}
-    todo = [arch for name, arch in archs.items() if name in missing]
-    seen = [mirrored for _, mirrored in unfinished]
-    for arch, views_of in predict_each(networks, todo, source, images, views=seen, networks_at_once=networks_at_once):
-        for (table, _), probabilities in zip(unfinished, views_of, strict=True):
-            table.write(arch.name, [probabilities])
-        missing.remove(arch.name)
-        progress(len(archs) - len(missing), len(archs))
+    lacking = {name: tuple(k for k, table in enumerate(tables) if name in table.missing) for name in archs}
+    todo = sum(bool(places) for places in lacking.values())
+    for places in sorted(set(lacking.values()) - {()}):
+        of_these = [arch for name, arch in archs.items() if lacking[name] == places]
+        seen = [views[k] for k in places]
+        found = predict_each(networks, of_these, source, images, views=seen, networks_at_once=networks_at_once)
+        for arch, probabilities in found:
+            for k, values in zip(places, probabilities, strict=True):
+                tables[k].write(arch.name, [values])
+            todo -= 1
+            progress(len(archs) - todo, len(archs))
     return tables
 
 

@@ -90,7 +90,8 @@ class LabelStore:
             StorageError: the disk is full; labels written before are intact.
         """
         self.space.validate(arch)
-        label = Label(arch, float(top1), float(top1_error), *self._how)
+        how = self.images, self.calibration_images, self.batch_size
+        label = Label(arch, float(top1), float(top1_error), *how)
         _check_numbers(label, "the evaluation")
         if self.path is not None:
             line = {
@@ -105,10 +106,6 @@ class LabelStore:
             _append(self.path, json.dumps(line) + "\n")
         self._labels[arch] = label
         return label
-
-    @property
-    def _how(self) -> tuple[int, int, int]:
-        return self.images, self.calibration_images, self.batch_size
 
     def _read(self, path: Path) -> None:
         content = path.read_bytes()
@@ -129,14 +126,15 @@ class LabelStore:
                 self.space.validate(label.arch)
             except InvalidArch as error:
                 raise RunError(f"{where} belongs to another space: {error}; move {path.name} away") from error
-            if (label.images, label.calibration_images, label.batch_size) == self._how:
+            same = (label.images, label.calibration_images) == (self.images, self.calibration_images)
+            if same and (label.batch_size == self.batch_size or not self.calibration_images):
                 self._labels[label.arch] = label
             else:
                 others += 1
         if others:
             self.notes.append(
                 f"{others} labels of {path} were not measured on {self.images} images after calibration on "
-                f"{self.calibration_images} in batches of {self.batch_size}; not used"
+                f"{self.calibration_images} in batches of {self.batch_size}, or do not say so; not used"
             )
 
 

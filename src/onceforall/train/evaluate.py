@@ -99,7 +99,8 @@ def evaluate_archs(
         common = {"batch_size": batch_size, **loading(source, chosen, workers, on_corrupt=on_corrupt)}
         image_bytes = 4 * source.in_chans * resolution**2
         decode = partial(calibration_of, source, resolution, calibration_images, seed, common)
-        calibration = kept.get(("calibration", resolution), calibration_images * image_bytes, decode)
+        needed = min(calibration_images, len(source.train)) * image_bytes
+        calibration = list(kept.get(("calibration", resolution), needed, decode))
         ranks = {"rank": world.rank, "world_size": world.size}
         for first in range(0, len(indices), networks_at_once):
             members = indices[first : first + networks_at_once]

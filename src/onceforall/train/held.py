@@ -1,10 +1,9 @@
 """Decoded images that stay in memory for the next network that needs them."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 Batch = TypeVar("Batch")
-Made = TypeVar("Made", bound=Iterable)
 
 
 class HeldBatches(Generic[Batch]):
@@ -17,11 +16,9 @@ class HeldBatches(Generic[Batch]):
         self._left = most_bytes
         self._held: dict[Hashable, list[Batch]] = {}
 
-    def get(self, key: Hashable, nbytes: int, make: Callable[[], Made]) -> Made | list[Batch]:
-        """The batches of a key, `nbytes` of memory when held: a list then, else what `make` gives."""
-        if key not in self._held:
-            if nbytes > self._left:
-                return make()
+    def get(self, key: Hashable, nbytes: int, make: Callable[[], Iterable[Batch]]) -> Iterator[Batch]:
+        """Yield the batches of a key, `nbytes` of memory when held; nothing is made before the first is asked for."""
+        if key not in self._held and nbytes <= self._left:
             self._held[key] = list(make())
             self._left -= nbytes
-        return self._held[key]
+        yield from self._held[key] if key in self._held else make()

@@ -23,6 +23,40 @@ def likelihoods(given, sets):
     return np.log(np.maximum(sets @ given / sets.sum(axis=1, keepdims=True), 1e-12)).mean(axis=1)
 
 
+def test_an_ensemble_leads_the_likeliest_network_by_a_standard_error():
+    seen = 0
+    for seed in range(3):
+        table, labels, latencies = front_like_table(np.random.default_rng(seed), NETWORKS, 1000, 6)
+        given = np.maximum(table[:, np.arange(1000), labels].astype(np.float64), 1e-12)
+        front = select_by_likelihood(VoteTable(array_blocks(table, labels)), given, latencies, "maximal")
+        for one, weights in zip(front.ensembles, front.sets(NETWORKS), strict=True):
+            if len(one.members) > 1:
+                seen += 1
+                fast = latencies <= one.latency_ms
+                alone = given[fast][likelihoods(given, np.eye(NETWORKS)[fast]).argmax()]
+                lead = np.log(weights @ given / weights.sum()) - np.log(alone)
+                assert lead.mean() > lead.std() / len(lead) ** 0.5 - 1e-6
+    assert seen
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "lead", "members"),
+    [
+        ([0.75] * 68 + [0.2] * 32, [0.5] * 100, (1, 2), {"summed": 1, "maximal": 2}),
+        ([0.9] * 50 + [0.3] * 50, [0.3] * 50 + [0.9] * 50, (2, 3), {"summed": 2, "maximal": 2}),
+    ],
+)
+def test_a_small_lead_is_enough_side_by_side_only(first, second, lead, members):
+    given = np.array([first, second])
+    difference = np.log(given.mean(axis=0)) - np.log(given[1])
+    assert lead[0] < difference.mean() / (difference.std() / 10) < lead[1]
+    table, labels, _ = front_like_table(np.random.default_rng(0), 2, 100, 4)
+    votes = VoteTable(array_blocks(table, labels))
+    for rule, most in members.items():
+        found = select_by_likelihood(votes, given, [1.0, 2.0], rule).ensembles
+        assert max(len(one.members) for one in found) == most
+
+
 def assert_doubtful(given, pair, fast, errors):
     """The pair is not likelier by so many standard errors than the likeliest of the networks."""
     alone = given[fast][likelihoods(given, np.eye(len(given))[fast]).argmax()]

@@ -27,7 +27,7 @@ def folder(made, tmp_path):
     table = PredictionTable.create(tmp_path / "t", networks, labels, range(len(labels)), list("abcdefgh"))
     for network, rows in zip(networks, probabilities, strict=True):
         table.write(network.name, [rows])
-    write_published(table, tmp_path / "csv")
+    write_published([table], tmp_path / "csv")
     return tmp_path / "csv"
 
 
@@ -59,7 +59,7 @@ def test_what_was_written_is_read_back(folder, made, tmp_path):
     cut = Block(labels, probabilities).truncated(5).dense().probabilities
     sets = all_sets(3)
     assert VoteTable(table.blocks(), top=5).correct(sets).tolist() == dense_correct(cut, labels, sets)
-    write_published(table, tmp_path / "again")
+    write_published([table], tmp_path / "again")
     for path in folder.iterdir():
         assert (tmp_path / "again" / path.name).read_text() == path.read_text()
 
@@ -152,4 +152,4 @@ def test_fewer_than_five_classes_cannot_be_published(tmp_path):
     table = PredictionTable.create(tmp_path / "t", [TableNetwork("net")], [0], ["image"], ["yes", "no"])
     table.write("net", [np.array([[0.5, 0.5]])])
     with pytest.raises(DataError, match="5 classes per image"):
-        write_published(table, tmp_path / "csv")
+        write_published([table], tmp_path / "csv")

@@ -113,6 +113,19 @@ def test_a_table_of_something_else_is_replaced(tmp_path, change):
     assert table.missing == [network.name for network in table.networks]
 
 
+def test_a_full_disk_while_networks_change_leaves_the_table_as_it_was(tmp_path, monkeypatch):
+    filled(tmp_path / "t")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(self, name):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(PredictionTable, "_index", full)
+    with pytest.raises(StorageError, match="No space left"):
+        begun(tmp_path / "t", networks=NETWORKS[1:])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_other_networks_leave_the_predictions_of_those_in_both(tmp_path):
     before = filled(tmp_path / "t")
     expected = {network.name: before.probabilities(network.name) for network in NETWORKS}

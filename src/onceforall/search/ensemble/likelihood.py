@@ -47,8 +47,8 @@ def select_by_likelihood(
 
     Every ensemble on the front of latency and likelihood is given one vote more, to each network in turn (a member can
     get several), until nothing on the front changes. So all pairs are looked at. With `at_least=1` an ensemble
-    stands only if it is likelier than every network alone that is as fast, by two standard errors of the difference
-    (summed) or one (maximal); elsewhere stands the network with most images right.
+    stands only if it is likelier than the likeliest network alone that is as fast, by two standard errors of the
+    difference (summed) or one (maximal); elsewhere stands the network with most images right.
 
     Args:
         votes: counts the images right, for the record. label_probabilities: what each network gives the true class of

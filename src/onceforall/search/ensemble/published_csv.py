@@ -21,17 +21,21 @@ CLASSES_PER_ROW = 5
 _NAME = re.compile(r"(?:.*_)?model_(\d+)_(class|prob)\.csv")
 
 
-def write_published(table: PredictionTable, folder: str | Path) -> list[Path]:
-    """Write a table as CSV files, networks numbered in its order; returns the files.
+def write_published(tables: Sequence[PredictionTable], folder: str | Path) -> list[Path]:
+    """Write tables of the same images as CSV files, networks numbered in their order; returns the files.
 
     Raises:
         DataError: fewer than five classes. RunError: networks without predictions. StorageError.
     """
-    if min(len(table.classes), table.top or CLASSES_PER_ROW) < CLASSES_PER_ROW:
-        raise DataError(f"{table.path}: the published files hold {CLASSES_PER_ROW} classes per image, this table fewer")
-    digits = max(2, len(str(len(table.networks) - 1)))
+    for table in tables:
+        if min(len(table.classes), table.top or CLASSES_PER_ROW) < CLASSES_PER_ROW:
+            raise DataError(
+                f"{table.path}: the published files hold {CLASSES_PER_ROW} classes per image, this table fewer"
+            )
+    networks = [(table, network) for table in tables for network in table.networks]
+    digits = max(2, len(str(len(networks) - 1)))
     written = []
-    for index, network in enumerate(table.networks):
+    for index, (table, network) in enumerate(networks):
         block = Block(table.labels, table.probabilities(network.name)[None]).truncated(CLASSES_PER_ROW)
         classes = np.concatenate([_listed(block), table.labels[:, None]], axis=1)
         for kind, rows, form in (("class", classes, "%d"), ("prob", block.probabilities[0], "%.9g")):

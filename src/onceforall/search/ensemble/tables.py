@@ -103,10 +103,6 @@ class PredictionTable:
             return there
         kept = {} if there is None else there._kept(networks, wanted)
         manifest["networks"] = [asdict(kept.get(network.name, network)) for network in networks]
-        try:
-            path.with_name(path.name + ".json").unlink(missing_ok=True)  # before the array it describes is gone
-        except OSError as error:
-            raise StorageError(f"cannot replace {path}.json: {error.strerror or error}") from error
         shape, dtype = _layout(len(networks), len(images), len(classes), top)
         with atomic_path(path.with_name(path.name + ".npy")) as temporary, temporary.open("wb") as file:
             np.lib.format.write_array_header_1_0(
@@ -118,6 +114,10 @@ class PredictionTable:
                 if there is not None and network.name in kept:
                     file.seek(start + place * size)
                     file.write(there._array()[there._index(network.name)].tobytes())
+            try:  # last, before the array it describes is gone
+                path.with_name(path.name + ".json").unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(f"cannot replace {path}.json: {error.strerror or error}") from error
         write_text(path.with_name(path.name + ".json"), json.dumps(manifest))
         return cls(path)
 
