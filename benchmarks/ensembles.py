@@ -43,6 +43,9 @@ def study(folder: Path) -> list[dict[str, Any]]:
         part: [PredictionTable(folder / "ensembles" / "predictions" / f"{part}{view}") for view in ("", "-mirrored")]
         for part in ("holdout", "test")
     }
+    for part, (plain, mirrored) in tables.items():
+        if [network.name for network in plain.networks] != [network.name for network in mirrored.networks]:
+            raise SystemExit(f"{folder}: {part} tables of different networks; run ofa ensemble run={folder} again")
     latencies = tables["holdout"][0].latencies_ms
     plain = [VoteTable(tables[part][0].blocks()) for part in tables]
     likely = {views: Likely(tables["holdout"][:views], tables["test"][:views]) for views in (2, 1)}
@@ -139,7 +142,8 @@ def page(name: str, runs: list[list[dict[str, Any]]]) -> str:
         "",
         f"`python benchmarks/ensembles.py {name} RUN ...`; settings, commit and machine in `{name}.json`. Chosen on",
         "hold-out images, told on test images. Gain: points above the best single network within the same latency, at",
-        "every latency at which either changes: mean over latencies and seeds, and the smallest and largest of all.",
+        "every latency at which either changes: mean over latencies and seeds, and the smallest and largest of all. A seed",
+        "in which nothing changes within a third is not counted there.",
         f"One accuracy has a standard error of {first['standard_error']:.2f} points. Hypervolume in ms times percent,",
         "mean over seeds, towards the reference of each run (in the JSON file).",
         "",
@@ -154,7 +158,8 @@ def page(name: str, runs: list[list[dict[str, Any]]]) -> str:
             found = [one["gain"][third] for one in alike if third in one["gain"]]
             mean = np.mean([gain[0] for gain in found]) if found else 0
             low, high = (min(gain[1] for gain in found), max(gain[2] for gain in found)) if found else (0, 0)
-            gains.append(f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" if found else "–")
+            seeds = f", {len(found)} of {len(alike)} seeds" if len(found) < len(alike) else ""
+            gains.append(f"{mean:+.2f} ({low:+.2f} to {high:+.2f}{seeds})" if found else "–")
         volumes = [np.mean([one[key] for one in alike]) for key in ("singles_hypervolume", "hypervolume")]
         most = max(one["most_members"] for one in alike)
         cells = [row["rule"], row["chosen"], *gains, *(f"{value:.3f}" for value in volumes), str(most)]
