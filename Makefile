@@ -3,6 +3,8 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 INPUTS := pyproject.toml constraints.txt
+# Files of tests side by side, as tests of one file share runs that take seconds to train.
+IN_PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 
 export UV_COMPILE_BYTECODE := 1
 export VIRTUAL_ENV := $(abspath $(VENV))
@@ -14,7 +16,7 @@ quickstart: $(VENV)/.installed ## train, search, export and report on embedded i
 	@$(BIN)/ofa quickstart
 
 test: $(VENV)/.installed-dev ## unit tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_PARALLEL)
 
 lint: $(VENV)/.installed-dev ## style and types
 	$(BIN)/ruff check .
@@ -22,7 +24,7 @@ lint: $(VENV)/.installed-dev ## style and types
 	$(BIN)/pyright
 
 coverage: $(VENV)/.installed-dev ## unit tests with line coverage; fails below the floor in pyproject.toml
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest $(IN_PARALLEL) --cov --cov-report=term:skip-covered
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Before anything imports torch: one thread, so that numbers repeat and parallel test runs do not fight for cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.pop("COLUMNS", None)  # tables as wide as without a terminal, wherever tests run
 
 ROOT = Path(__file__).resolve().parent.parent
 
