@@ -12,8 +12,8 @@ last line is JSON. `--quick` makes a table of random numbers in place of runs.
 """
 
 import argparse
+import itertools
 import tempfile
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 from reporting import circumstances, finish
 
+from onceforall.commands.prediction_tables import predictions_path
 from onceforall.files import write_json, write_text
-from onceforall.search.ensemble.blocks import Block
+from onceforall.run import Run
 from onceforall.search.ensemble.delivery import counts_of, singles_front
 from onceforall.search.ensemble.ensembles import RULES, EnsembleFront
 from onceforall.search.ensemble.likelihood import select_by_likelihood
 from onceforall.search.ensemble.selection import select_ensembles
-from onceforall.search.ensemble.tables import PredictionTable, TableNetwork
+from onceforall.search.ensemble.tables import PredictionTable, TableNetwork, blocks_together
 from onceforall.search.ensemble.temperature import fit_temperatures
 from onceforall.search.ensemble.votes import VoteTable
 from onceforall.search.front import hypervolume
@@ -40,7 +41,7 @@ THIRDS = ("fast", "middle", "slow", "beyond the slowest network")
 def study(folder: Path) -> list[dict[str, Any]]:
     """One row per rule and way of choosing, for one run."""
     tables = {
-        part: [PredictionTable(folder / "ensembles" / "predictions" / f"{part}{view}") for view in ("", "-mirrored")]
+        part: [PredictionTable(predictions_path(Run(folder), part, mirrored)) for mirrored in (False, True)]
         for part in ("holdout", "test")
     }
     for part, (plain, mirrored) in tables.items():
@@ -65,11 +66,11 @@ class Likely:
     """Choice by likelihood among the networks of tables of the same images, the first of which may stand alone."""
 
     def __init__(self, holdout: list[PredictionTable], test: list[PredictionTable]) -> None:
-        temperatures = fit_temperatures(partial(blocks, holdout))
+        temperatures = fit_temperatures(partial(blocks_together, holdout))
         self.holdout, self.test = (
-            VoteTable(block.tempered(temperatures) for block in blocks(part)) for part in (holdout, test)
+            VoteTable(block.tempered(temperatures) for block in blocks_together(part)) for part in (holdout, test)
         )
-        given = [block.tempered(temperatures).label_probabilities() for block in blocks(holdout)]
+        given = [block.tempered(temperatures).label_probabilities() for block in blocks_together(holdout)]
         self.given = np.concatenate(given, axis=1)
         self.latencies = np.concatenate([table.latencies_ms for table in holdout])
         self.single = np.arange(len(self.latencies)) < len(holdout[0].networks)
@@ -82,10 +83,6 @@ class Likely:
         return singles_front(
             front, self.holdout, self.latencies, np.tile(np.eye(int(self.single.sum()), dtype=bool), 2)
         )
-
-
-def blocks(tables: list[PredictionTable]) -> Iterator[Block]:
-    return map(Block.together, zip(*(table.blocks() for table in tables), strict=True))
 
 
 def compared(
@@ -182,11 +179,11 @@ def example(folder: Path) -> Path:
     """A run's tables made of random numbers."""
     rng = np.random.default_rng(0)
     networks = [TableNetwork(f"network-{i}", latency_ms=1 + 0.3 * i) for i in range(12)]
-    for part in ("holdout", "holdout-mirrored", "test", "test-mirrored"):
+    for part, mirrored in itertools.product(("holdout", "test"), (False, True)):
         labels = np.arange(600) % 8
         shared = rng.normal(size=(600, 8)) + 2 * np.eye(8)[labels]
         table = PredictionTable.create(
-            folder / "ensembles" / "predictions" / part, networks, labels, range(600), list("abcdefgh")
+            predictions_path(Run(folder), part, mirrored), networks, labels, range(600), list("abcdefgh")
         )
         for network in networks:
             values = np.exp(shared + rng.normal(size=shared.shape))

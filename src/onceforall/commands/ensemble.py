@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def ensemble(config: EnsembleConfig) -> dict[str, Any]:
         from .ensemble_csv import ensemble_of_csv
 
         return ensemble_of_csv(config)
-    from ..search.ensemble.blocks import Block
+    from ..search.ensemble.tables import blocks_together
     from .prediction_tables import calibrated_networks, candidates_of, collect_tables, voters
 
     run = Run.open(config.run)
@@ -105,7 +106,7 @@ def ensemble(config: EnsembleConfig) -> dict[str, Any]:
                 networks_at_once=config.networks_at_once,
                 progress=lambda done, of: status.update(f"{part} images: {done} of {of} networks"),
             )
-            return lambda: map(Block.together, zip(*(table.blocks() for table in tables), strict=True))
+            return partial(blocks_together, tables)
 
         holdout = collect("holdout", config.images, config.per_class)
         found = {

@@ -124,13 +124,14 @@ def collect_tables(
     Raises:
         DataError: no images, or one that cannot be read. StorageError: the networks before stay complete.
     """
+    from ..data.split import first_of_each_class
     from ..train.evaluate import part_of
     from ..train.predictions import predict_each
 
     images = part_of(source, part, limit)
     images = images.subset(np.argsort(images.keys, kind="stable"))
     if per_class is not None:
-        images = images.subset(_first_of_each_class(images.labels, per_class))
+        images = images.subset(first_of_each_class(images.labels, images.keys, per_class))
     archs = {member["name"]: Arch.from_dict(member["arch"]) for member in candidates.members}
     tables = [
         PredictionTable.create(
@@ -156,14 +157,6 @@ def collect_tables(
             todo -= 1
             progress(len(archs) - todo, len(archs))
     return tables
-
-
-def _first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
-    """Indices (ascending) of at most `count` images of each class."""
-    order = np.argsort(labels, kind="stable")
-    sizes = np.bincount(labels)
-    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return np.sort(order[rank < count])
 
 
 def _row_names(images: "ImageSet") -> list[str]:

@@ -16,11 +16,20 @@ def stratified_choice(
     """
     sizes = np.bincount(labels)
     available = np.maximum(sizes - 1, 0) if keep_one else sizes
-    quotas = _quotas(sizes, available, count)
-    order = np.lexsort((_mixed(keys, seed), labels))  # classes together, as if random inside
-    starts = np.cumsum(sizes) - sizes
-    rank = np.arange(len(labels)) - np.repeat(starts, sizes)
-    return np.sort(order[rank < np.repeat(quotas, sizes)])
+    return first_of_each_class(labels, _mixed(keys, seed), _quotas(sizes, available, count))
+
+
+def first_of_each_class(labels: np.ndarray, keys: np.ndarray, quotas: np.ndarray | int) -> np.ndarray:
+    """Indices (ascending) of the images with the lowest keys of each class, at most `quotas` of it.
+
+    Args:
+        labels, keys: of the images, (N,).
+        quotas: one number, or one per class.
+    """
+    sizes = np.bincount(labels)
+    order = np.lexsort((keys, labels))
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(order[rank < np.repeat(np.broadcast_to(quotas, sizes.shape), sizes)])
 
 
 def official_holdout(images: int, count: int) -> np.ndarray:

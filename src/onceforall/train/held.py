@@ -16,9 +16,13 @@ class HeldBatches(Generic[Batch]):
         self._left = most_bytes
         self._held: dict[Hashable, list[Batch]] = {}
 
+    def fits(self, nbytes: int) -> bool:
+        """Whether so many bytes more can be held."""
+        return nbytes <= self._left
+
     def get(self, key: Hashable, nbytes: int, make: Callable[[], Iterable[Batch]]) -> Iterator[Batch]:
         """Yield the batches of a key, `nbytes` of memory when held; nothing is made before the first is asked for."""
-        if key not in self._held and nbytes <= self._left:
+        if key not in self._held and self.fits(nbytes):
             self._held[key] = list(make())
             self._left -= nbytes
         yield from self._held[key] if key in self._held else make()

@@ -1,6 +1,7 @@
 """Class probabilities of many sub-networks on one set of images, every network whole before the next."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from ..data import DataSource, ImageSet, eval_batches
 from ..errors import DataError
 from ..space import Arch
 from .calibrated import CalibratedNetworks
+from .held import HeldBatches
 from .loading import loading
 
 _HELD_BYTES = 2**31  # decoded images that are kept in memory for the next network
@@ -43,23 +45,21 @@ def predict_each(
     for resolution in sorted({arch.resolution for arch in archs}):
         members = [arch for arch in archs if arch.resolution == resolution]
         common = loading(source, networks.device, networks.workers, on_corrupt=unreadable)
-
-        def decoded(resolution: int = resolution, common: dict = common) -> Iterator[tuple[Tensor, Tensor]]:
-            return eval_batches(images, resolution=resolution, batch_size=networks.batch_size, **common)
-
-        fits = len(images) * source.in_chans * resolution**2 * 4 <= _HELD_BYTES
-        held = list(decoded()) if fits else None
-        together = 1 if fits else networks_at_once
+        decode = partial(eval_batches, images, resolution=resolution, batch_size=networks.batch_size, **common)
+        held: HeldBatches[tuple[Tensor, Tensor]] = HeldBatches(_HELD_BYTES)
+        needed = 4 * len(images) * source.in_chans * resolution**2
+        together = 1 if held.fits(needed) else networks_at_once
         for first in range(0, len(members), together):
             group = members[first : first + together]
-            parts = _probabilities([networks.network(arch) for arch in group], held or decoded(), views)
+            batches = held.get(resolution, needed, decode)
+            parts = _probabilities([networks.network(arch) for arch in group], batches, views)
             yield from zip(group, parts, strict=True)
 
 
 @torch.inference_mode()
 def _probabilities(
     networks: Sequence[nn.Module],
-    batches: Sequence[tuple[Tensor, Tensor]] | Iterator[tuple[Tensor, Tensor]],
+    batches: Iterable[tuple[Tensor, Tensor]],
     views: Sequence[bool],
 ) -> list[list[NDArray[np.float32]]]:
     """Of every network and view."""

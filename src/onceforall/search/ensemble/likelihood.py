@@ -120,17 +120,15 @@ def _leading(shares: Shares, given: Floats, latencies: Floats, rule: Rule, alone
     """The front of the networks that may stand `alone` and of the ensembles that are likelier by enough."""
     networks = np.flatnonzero(alone)
     singles = np.eye(len(latencies), dtype=np.int64)[networks]
-    logarithms = _logarithms(singles, given)
-    likeliest = logarithms.mean(axis=1)
-    rows = [singles]
-    for row in shares[np.count_nonzero(shares, axis=1) > 1]:
-        fast = latencies[networks] <= latencies_of(row[None] > 0, latencies, rule)
-        rival = logarithms[np.where(fast, likeliest, -np.inf).argmax()]
-        difference = _logarithms(row[None], given)[0] - rival
-        if difference.mean() > _LEAD[rule] * difference.std() / len(difference) ** 0.5:
-            rows.append(row[None])
-    found = np.concatenate(rows)
-    return found[_front(found, _logarithms(found, given).mean(axis=1), latencies, rule, np.arange(len(found)))]
+    rows = np.concatenate([singles, shares[np.count_nonzero(shares, axis=1) > 1]])
+    logarithms = _logarithms(rows, given)
+    likelihoods, latency = logarithms.mean(axis=1), latencies_of(rows > 0, latencies, rule)
+    leading = np.ones(len(rows), dtype=bool)
+    for index in range(len(networks), len(rows)):
+        fast = latencies[networks] <= latency[index]
+        lead = logarithms[index] - logarithms[np.where(fast, likelihoods[: len(networks)], -np.inf).argmax()]
+        leading[index] = lead.mean() > _LEAD[rule] * lead.std() / len(lead) ** 0.5
+    return rows[_front(rows, likelihoods, latencies, rule, np.flatnonzero(leading))]
 
 
 def _front(shares: Shares, likelihoods: Floats, latencies: Floats, rule: Rule, group: Integers) -> Integers:

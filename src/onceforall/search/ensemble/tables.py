@@ -299,6 +299,15 @@ class PredictionTable:
         return records
 
 
+def blocks_together(tables: Sequence[PredictionTable]) -> Iterator[Block]:
+    """All images as the networks of several tables of them see them, those of the first table first.
+
+    Raises:
+        DataError: tables of different images, or kept in different ways. RunError: networks are missing.
+    """
+    return map(Block.together, zip(*(table.blocks() for table in tables), strict=True))
+
+
 def _layout(networks: int, images: int, classes: int, top: int | None) -> tuple[tuple[int, ...], np.dtype]:
     if top is None:
         return (networks, images, classes), np.dtype("<f2")
