@@ -8,7 +8,7 @@ from onceforall.search.ensemble.blocks import array_blocks
 from onceforall.search.ensemble.likelihood import select_by_likelihood
 from onceforall.search.ensemble.votes import VoteTable
 
-from .tables_of_numbers import dense_correct, front_like_table
+from .tables_of_numbers import all_sets, dense_correct, front_like_table
 
 NETWORKS = 9
 
@@ -57,20 +57,21 @@ def test_a_small_lead_is_enough_side_by_side_only(first, second, lead, members):
         assert max(len(one.members) for one in found) == most
 
 
-def assert_doubtful(given, pair, fast, errors):
-    """The pair is not likelier by so many standard errors than the likeliest of the networks."""
+def assert_doubtful(given, members, fast, errors):
+    """The members together are not likelier by so many standard errors than the likeliest of the networks."""
     alone = given[fast][likelihoods(given, np.eye(len(given))[fast]).argmax()]
-    difference = np.log(np.maximum(pair @ given / 2, 1e-12) / np.maximum(alone, 1e-12))
+    difference = np.log(np.maximum(members @ given / members.sum(), 1e-12) / np.maximum(alone, 1e-12))
     assert difference.mean() <= errors * difference.std() / len(difference) ** 0.5 + 1e-6
 
 
 @pytest.mark.parametrize("rule", ["summed", "maximal"])
 @pytest.mark.parametrize("at_least", [1, 2, 3])
-def test_no_pair_as_fast_is_likelier(example, rule, at_least):
-    table, labels, latencies, given = example
-    votes = VoteTable(array_blocks(table, labels))
-    front = select_by_likelihood(votes, given, latencies, rule, at_least=at_least)
-    sets = front.sets(NETWORKS)
+@pytest.mark.parametrize("networks", [12, 16])
+def test_of_twelve_networks_no_set_and_of_more_no_pair_as_fast_is_likelier(networks, rule, at_least):
+    table, labels, latencies = front_like_table(np.random.default_rng(0), networks, 500, 8)
+    given = table[:, np.arange(500), labels].astype(np.float64)
+    front = select_by_likelihood(VoteTable(array_blocks(table, labels)), given, latencies, rule, at_least=at_least)
+    sets = front.sets(networks)
     found = likelihoods(given, sets)
     assert [one.correct for one in front.ensembles] == dense_correct(table, labels, sets)
     assert min(len(one.members) for one in front.ensembles) >= at_least
@@ -79,16 +80,15 @@ def test_no_pair_as_fast_is_likelier(example, rule, at_least):
         assert one.latency_ms == pytest.approx(total(latencies[list(one.members)]))
     times = [one.latency_ms for one in front.ensembles]
     assert times == sorted(set(times))
-    low, high = np.triu_indices(NETWORKS, 1)
-    pairs = np.eye(NETWORKS)[low] + np.eye(NETWORKS)[high]
-    for pair, value in zip(pairs, likelihoods(given, pairs), strict=True):
-        fast = [i for i, ms in enumerate(times) if ms <= total(latencies[pair > 0]) + 1e-9]
-        if at_least == 1 or (at_least == 2 and fast):
-            in_force = fast[-1]
-            if len(front.ensembles[in_force].members) > 1:
-                assert found[in_force] >= value - 1e-6
-            else:
-                assert_doubtful(given, pair, latencies <= total(latencies[pair > 0]), 2 if rule == "summed" else 1)
+    every = all_sets(networks)
+    every = every[(every.sum(axis=1) >= at_least) & ((networks == 12) | (every.sum(axis=1) <= 2))].astype(np.float64)
+    for members, value in zip(every, likelihoods(given, every), strict=True):
+        fast = [i for i, ms in enumerate(times) if ms <= total(latencies[members > 0]) + 1e-9]
+        in_force = fast[-1]
+        if at_least > 1 or len(front.ensembles[in_force].members) > 1:
+            assert found[in_force] >= value - 1e-6
+        else:
+            assert_doubtful(given, members, latencies <= total(latencies[members > 0]), 2 if rule == "summed" else 1)
 
 
 def test_where_a_network_alone_is_likeliest_the_most_accurate_one_as_fast_stands():

@@ -21,6 +21,7 @@ from .ensembles import (
     latencies_of,
     reference_point,
 )
+from .pool import EXHAUSTIVE_NETWORKS, every_set
 from .temperature import NOTHING, Floats
 from .votes import VoteTable
 
@@ -46,9 +47,10 @@ def select_by_likelihood(
     """Find ensembles with shares of the vote: each is likelier to be right than everything as fast that was met.
 
     Every ensemble on the front of latency and likelihood is given one vote more, to each network in turn (a member can
-    get several), until nothing on the front changes. So all pairs are looked at. With `at_least=1` an ensemble
-    stands only if it is likelier than the likeliest network alone that is as fast, by two standard errors of the
-    difference (summed) or one (maximal); elsewhere stands the network with most images right.
+    get several), until nothing on the front changes. So all pairs are looked at, and all sets of the networks that may
+    stand alone where these are few. With `at_least=1` an ensemble stands only if it is likelier than the likeliest
+    network alone that is as fast, by two standard errors of the difference (summed) or one (maximal); elsewhere stands
+    the network with most images right.
 
     Args:
         votes: counts the images right, for the record. label_probabilities: what each network gives the true class of
@@ -68,9 +70,9 @@ def select_by_likelihood(
     check_choice(votes, at_least, most, min(votes.members, _VOTES))
     singles = votes.correct(np.eye(votes.members))
     reference = reference_point(latencies, singles, votes.images, checked)
-    shares, looked_at = _grown(label_probabilities, latencies, checked, at_least)
+    alone = np.ones(votes.members, dtype=bool) if single is None else single
+    shares, looked_at = _grown(label_probabilities, latencies, checked, at_least, alone)
     if at_least == 1:
-        alone = np.ones(votes.members, dtype=bool) if single is None else single
         shares = _leading(shares, label_probabilities, latencies, checked, alone)
         shares = _with_best_singles(shares, np.where(alone, singles, -1), latencies, checked)
     if len(shares) > most:
@@ -81,18 +83,20 @@ def select_by_likelihood(
     return EnsembleFront(checked, votes.images, found, looked_at, reference)
 
 
-def _grown(given: Floats, latencies: Floats, rule: Rule, at_least: int) -> tuple[Shares, int]:
+def _grown(
+    given: Floats, latencies: Floats, rule: Rule, at_least: int, alone: NDArray[np.bool_]
+) -> tuple[Shares, int]:
     """Votes per network (n, N) of the front by rising latency and likelihood, and the number of ensembles looked at.
 
     Ensembles of fewer than `at_least` members grow on a front of their own.
     """
     narrow = np.maximum(given, NOTHING).astype(np.float32)
     networks = len(narrow)
-    shares: Shares = np.eye(networks, dtype=np.int64)
-    likelihoods: Floats = np.log(narrow).mean(axis=1, dtype=np.float64)
+    todo: Shares = np.eye(networks, dtype=np.int64)
+    shares = np.concatenate([todo, _several_of(alone)])
+    likelihoods = np.array([np.log(row @ narrow / row.sum()).mean(dtype=np.float64) for row in shares.astype(np.float32)])
     known: set[bytes] = set()
-    looked_at = networks
-    todo = shares
+    looked_at = len(shares)
     while len(todo):
         more, values = [shares], [likelihoods]
         for row in todo[todo.sum(axis=1) < _VOTES]:
@@ -109,6 +113,16 @@ def _grown(given: Floats, latencies: Floats, rule: Rule, at_least: int) -> tuple
         todo = np.array([row for row in shares if row.tobytes() not in known], dtype=np.int64).reshape(-1, networks)
     delivered = (shares > 0).sum(axis=1) >= at_least
     return shares[delivered], looked_at
+
+
+def _several_of(alone: NDArray[np.bool_]) -> Shares:
+    """One vote for each member of all sets of two or more networks that may stand alone; no sets where too many may."""
+    networks = np.flatnonzero(alone)
+    sets = every_set(len(networks)) if len(networks) <= EXHAUSTIVE_NETWORKS else np.zeros((0, len(networks)), dtype=bool)
+    sets = sets[sets.sum(axis=1) > 1]
+    shares = np.zeros((len(sets), len(alone)), dtype=np.int64)
+    shares[:, networks] = sets
+    return shares
 
 
 def _logarithms(shares: Shares, given: Floats) -> Floats:

@@ -4,10 +4,16 @@ import numpy as np
 
 from .ensembles import Sets
 
+EXHAUSTIVE_NETWORKS = 14  # 16,383 sets: no more than a search would look at
 _MIXTURES = 2000
 _MOST = 10_000
 _NEAR = 5  # places along the front
 _CHANGES = 1.5  # networks that change in a mixture, on average
+
+
+def every_set(networks: int) -> Sets:
+    """All sets but the empty one, (2^networks - 1, networks)."""
+    return (np.arange(1, 2**networks)[:, None] >> np.arange(networks)) & 1 > 0
 
 
 def random_sets(rng: np.random.Generator, networks: int, members: int, count: int) -> Sets:

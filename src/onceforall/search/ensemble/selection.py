@@ -28,12 +28,11 @@ from .ensembles import (
     latencies_of,
     reference_point,
 )
-from .pool import around, random_sets
+from .pool import EXHAUSTIVE_NETWORKS, around, every_set, random_sets
 from .promise import Promise, expected_gains
 from .votes import VoteTable
 
 Indices = NDArray[np.int64]
-EXHAUSTIVE_NETWORKS = 14  # 16,383 sets: no more than the search would look at
 _LATEST = 800  # ensembles that promises are learned from
 _FIRST_STRIDE = 16
 _NEAR = 5  # places along the front
@@ -79,8 +78,8 @@ def select_ensembles(
     search = _Search(votes, latencies, checked, at_least, evaluations)
     if reference is None:
         reference = reference_point(latencies, search.singles, votes.images, checked)
-    every = 2**votes.members - 1
-    if votes.members <= EXHAUSTIVE_NETWORKS and (evaluations is None or evaluations >= every):
+    enough = evaluations is None or evaluations >= 2**votes.members - 1
+    if votes.members <= EXHAUSTIVE_NETWORKS and enough:
         search.everything()
     elif evaluations is None:
         search.run(mixtures, seed)
@@ -117,7 +116,7 @@ class _Search:
 
     def everything(self) -> None:
         """Count every set of members."""
-        every = (np.arange(1, 2**self.votes.members)[:, None] >> np.arange(self.votes.members)) & 1 > 0
+        every = every_set(self.votes.members)
         self._count(every, lambda fresh: self.votes.correct(every[fresh]))
 
     def run(self, mixtures: int, seed: int) -> None:
