@@ -83,9 +83,7 @@ def select_by_likelihood(
     return EnsembleFront(checked, votes.images, found, looked_at, reference)
 
 
-def _grown(
-    given: Floats, latencies: Floats, rule: Rule, at_least: int, alone: NDArray[np.bool_]
-) -> tuple[Shares, int]:
+def _grown(given: Floats, latencies: Floats, rule: Rule, at_least: int, alone: NDArray[np.bool_]) -> tuple[Shares, int]:
     """Votes per network (n, N) of the front by rising latency and likelihood, and the number of ensembles looked at.
 
     Ensembles of fewer than `at_least` members grow on a front of their own.
@@ -94,7 +92,9 @@ def _grown(
     networks = len(narrow)
     todo: Shares = np.eye(networks, dtype=np.int64)
     shares = np.concatenate([todo, _several_of(alone)])
-    likelihoods = np.array([np.log(row @ narrow / row.sum()).mean(dtype=np.float64) for row in shares.astype(np.float32)])
+    likelihoods = np.array(
+        [np.log(row @ narrow / row.sum()).mean(dtype=np.float64) for row in shares.astype(np.float32)]
+    )
     known: set[bytes] = set()
     looked_at = len(shares)
     while len(todo):
@@ -116,9 +116,11 @@ def _grown(
 
 
 def _several_of(alone: NDArray[np.bool_]) -> Shares:
-    """One vote for each member of all sets of two or more networks that may stand alone; no sets where too many may."""
+    """One vote for each member of every set of two or more networks that may stand alone; none where too many may."""
     networks = np.flatnonzero(alone)
-    sets = every_set(len(networks)) if len(networks) <= EXHAUSTIVE_NETWORKS else np.zeros((0, len(networks)), dtype=bool)
+    if len(networks) > EXHAUSTIVE_NETWORKS:
+        return np.zeros((0, len(alone)), dtype=np.int64)
+    sets = every_set(len(networks))
     sets = sets[sets.sum(axis=1) > 1]
     shares = np.zeros((len(sets), len(alone)), dtype=np.int64)
     shares[:, networks] = sets
