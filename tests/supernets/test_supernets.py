@@ -1,5 +1,6 @@
 """What every supernet must do, run for every family."""
 
+import copy
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from onceforall.elastic import calibrate
 from onceforall.errors import FileFormatError, InvalidArch
-from onceforall.space import Arch, Block
+from onceforall.space import Arch, Block, create_space
 from onceforall.supernets import create_supernet, load_supernet, load_weights
 
 SIDE = {
@@ -69,6 +70,52 @@ def test_sorting_keeps_the_largest_network(name, phase):
         ordered = {key: value.clone() for key, value in supernet.state_dict().items()}
         supernet.sort_channels(phase)
     assert all(torch.equal(value, ordered[key]) for key, value in supernet.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("mbv3_w0.5", {"expand_ratios": [3, 4]}),
+        ("proxyless_w0.35", {"expand_ratios": [3]}),
+        ("resnet_small", {"expand_ratios": [0.5, 0.75]}),
+        ("resnet50", {"width_mults": [0.65, 0.8]}),
+        ("resnet50", {"expand_ratios": [0.2, 0.25], "width_mults": [0.65]}),
+        ("compound_w0.5", {"depths": [2, 3]}),
+        ("cifar_kdw", {"expand_ratios": [2]}),
+    ],
+)
+@pytest.mark.parametrize("phase", [0, 1])
+@pytest.mark.parametrize("built_whole", [True, False])
+def test_sorting_keeps_the_largest_network_that_is_trained(name, part, phase, built_whole):
+    """What training never reaches is neither sorted into its networks, nor asked what is important."""
+    supernet = trained_looking(name, **({} if built_whole else part))
+    space = create_space(name, num_classes=5, **part)
+    whole = create_space(name, num_classes=5).largest
+    with torch.no_grad():
+        before, outside = supernet(images(name), space.largest), supernet(images(name), whole)
+        unsorted = {key: value.clone() for key, value in supernet.state_dict().items()}
+        supernet.sort_channels(phase, space if built_whole else None)
+        torch.testing.assert_close(supernet(images(name), space.largest), before, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(supernet(images(name), whole), outside, rtol=1e-9, atol=1e-12)
+    assert any(not torch.equal(value, unsorted[key]) for key, value in supernet.state_dict().items())
+
+
+def test_groups_end_at_the_ratios_that_are_trained():
+    supernet = trained_looking("resnet50", expand_ratios=[0.2, 0.35])
+    arch = supernet.space.uniform(expand_ratio=0.2)
+    with torch.no_grad():
+        before = supernet(images("resnet50"), arch)
+        supernet.sort_channels(1)
+        torch.testing.assert_close(supernet(images("resnet50"), arch), before, rtol=1e-9, atol=1e-12)
+
+
+def test_untrained_channels_have_no_say_in_what_is_important():
+    supernet = trained_looking("resnet50", width_mults=[0.65])
+    other = copy.deepcopy(supernet)
+    other.block(2, 0).conv3.weight.data[supernet.layout.widths([0.65] * 6)[3] :] *= 100
+    supernet.sort_channels()
+    other.sort_channels()
+    assert torch.equal(supernet.block(2, 0).conv2.weight, other.block(2, 0).conv2.weight)
 
 
 def test_later_sorting_keeps_what_earlier_phases_trained():

@@ -22,6 +22,11 @@ class StageChoices:
     alike: bool = False
 
     @property
+    def ratios(self) -> tuple[float, ...]:
+        """The expand ratios that networks have, ascending: of those allowed, where depths imply one, the implied."""
+        return tuple(sorted(set(self.expand_of_depth))) or self.expand_ratios
+
+    @property
     def size(self) -> int:
         """Number of different stages."""
         choices = len(self.kernel_sizes) * (1 if self.expand_of_depth else len(self.expand_ratios))

@@ -29,7 +29,7 @@ class _Layout:
 
     Attributes:
         kernel_sizes: all kernel sizes the weights can be shrunk to, ascending; the last one is stored.
-        expand_ratios: all expand ratios channel sorting has to respect, ascending; the last one is stored.
+        expand_ratios: all expand ratios the weights can be cut to, ascending; the last one is stored.
     """
 
     in_chans: int

@@ -38,12 +38,14 @@ class Supernet(nn.Module, ABC):
         """A plain network in eval mode with copies of the weights `forward(x, arch)` uses. Raises InvalidArch."""
 
     @abstractmethod
-    def sort_channels(self, phase: int = 0) -> None:
+    def sort_channels(self, phase: int = 0, trained: SearchSpace | None = None) -> None:
         """Permute middle channels by importance; the function of the largest network stays.
 
         Args:
             phase: how many steps of shrinking the middle width are behind: channels then stay inside the groups that
                 the `phase` largest smaller expand ratios have trained. 0 sorts freely.
+            trained: the part of the space that is trained: its ratios count, and its largest network stays what it is,
+                too. None: the whole space.
         """
 
     def reset_parameters(self, seed: int | None = None) -> None:
@@ -58,13 +60,13 @@ class Supernet(nn.Module, ABC):
         save_supernet(self, path, metadata)
 
     def group_boundaries(self, widths: list[int], phase: int) -> list[int]:
-        """Channel counts inside which `sort_channels(phase)` must keep what it moves.
+        """Channel counts at which groups end that `sort_channels(phase)` must keep apart; the largest width is first.
 
         Args:
-            widths: middle widths of the block for the space's expand ratios, ascending.
+            widths: middle widths of the block for the expand ratios that are trained, ascending.
             phase: see `sort_channels`.
         """
-        return widths[::-1][1 : phase + 1]
+        return widths[::-1][: phase + 1]
 
 
 def copy_conv(target: nn.Module, weight: Tensor, bias: Tensor | None = None) -> None:

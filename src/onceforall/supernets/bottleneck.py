@@ -80,13 +80,13 @@ class BottleneckSupernet(Supernet):
                 x = self.block(stage, block)(x, self.layout.middle_width(width, choice.expand_ratio), width)
         return self.classifier(F.dropout(x.mean((2, 3)), self.dropout, self.training))
 
-    def sort_channels(self, phase: int = 0) -> None:
-        for stage, stage_layout in enumerate(self.layout.stages[1:], start=1):
-            for index in range(stage_layout.max_depth):
-                block = self.block(stage, index)
-                width = block.conv3.weight.shape[0]
-                widths = [self.layout.middle_width(width, ratio) for ratio in self.layout.expand_ratios]
-                sort_bottleneck(block, self.group_boundaries(widths, phase))
+    def sort_channels(self, phase: int = 0, trained: SearchSpace | None = None) -> None:
+        space = trained or self.space
+        _, _, *out_widths = self.layout.widths(space.largest.width_mults)
+        for stage, (choices, width) in enumerate(zip(space.stages[1:], out_widths, strict=True), start=1):
+            widths = [self.layout.middle_width(width, ratio) for ratio in choices.ratios]
+            for index in range(self.layout.stages[stage].max_depth):
+                sort_bottleneck(self.block(stage, index), self.group_boundaries(widths, phase), width)
 
     def extract(self, arch: Arch) -> nn.Module:
         """A timm `ByobNet` in eval mode with copies of the weights. Raises InvalidArch."""

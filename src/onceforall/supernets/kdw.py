@@ -69,29 +69,30 @@ class KdwSupernet(Supernet):
         x = ACTIVATIONS[self.layout.activation](x).mean((2, 3))
         return self.classifier(F.dropout(x, self.dropout, self.training))
 
-    def sort_channels(self, phase: int = 0) -> None:
+    def sort_channels(self, phase: int = 0, trained: SearchSpace | None = None) -> None:
         """Sort the middle channels of every block, then the output channels, together with all that read them.
 
         What a block writes is read by the next one and, where the network may end there, by the final convolution,
         whose inputs belong to the last block of every depth. They share one order, in which the channels of a shorter
         network stay in front: sorted freely, one of the two depths would lose what it has learned.
         """
-        for position in range(len(self.blocks)):
-            sort_mbconv(self.block(position), self._boundaries(position, phase))
+        (choices,) = (trained or self.space).stages
+        edges = [
+            self.group_boundaries([self.layout.width_after(blocks, ratio) for ratio in choices.ratios], phase)
+            for blocks in range(1, len(self.blocks) + 1)
+        ]
+        for position, boundaries in enumerate(edges):
+            sort_mbconv(self.block(position), boundaries, boundaries[0])
         exits = [depth - 1 for depth in self.space.stages[0].depths]
         for position in sorted(set(range(len(self.blocks) - 1)) - set(exits)):
-            self._sort_outputs([position], [], phase)
-        self._sort_outputs(exits, [self.final.weight], phase)
+            self._sort_outputs([position], [], edges)
+        self._sort_outputs(exits, [(self.final.weight, self.layout.final_width)], edges)
 
-    def _sort_outputs(self, positions: list[int], readers: list[Tensor], phase: int) -> None:
-        followers = [self.block(position + 1) for position in positions if position + 1 < len(self.blocks)]
-        readers = [*readers, *(block.expand.weight for block in followers)]
-        boundaries = [edge for position in positions for edge in self._boundaries(position, phase)]
+    def _sort_outputs(self, positions: list[int], readers: list[tuple[Tensor, int]], edges: list[list[int]]) -> None:
+        followers = [position + 1 for position in positions if position + 1 < len(self.blocks)]
+        readers = [*readers, *((self.block(position).expand.weight, edges[position][0]) for position in followers)]
+        boundaries = [edge for position in positions for edge in edges[position]]
         sort_outputs([self.block(position) for position in positions], readers, boundaries)
-
-    def _boundaries(self, position: int, phase: int) -> list[int]:
-        widths = [self.layout.width_after(position + 1, ratio) for ratio in self.layout.expand_ratios]
-        return self.group_boundaries(widths, phase)
 
     def extract(self, arch: Arch) -> nn.Module:
         """A plain `KdwNet` in eval mode with copies of the weights. Raises InvalidArch."""

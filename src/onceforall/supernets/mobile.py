@@ -93,10 +93,10 @@ class MobileSupernet(Supernet):
         x = (x if self.mix is None else head(self.mix(x))).flatten(1)
         return self.classifier(F.dropout(x, self.dropout, self.training))
 
-    def sort_channels(self, phase: int = 0) -> None:
-        for stage, stage_layout in enumerate(self.layout.stages):
-            for block in range(stage_layout.max_depth):
-                widths = [self.layout.middle_width(stage, block, e) for e in self.layout.expand_ratios]
+    def sort_channels(self, phase: int = 0, trained: SearchSpace | None = None) -> None:
+        for stage, choices in enumerate((trained or self.space).stages):
+            for block in range(self.layout.stages[stage].max_depth):
+                widths = [self.layout.middle_width(stage, block, ratio) for ratio in choices.ratios]
                 sort_mbconv(self.block(stage, block), self.group_boundaries(widths, phase))
 
     def extract(self, arch: Arch) -> nn.Module:

@@ -52,10 +52,10 @@ class ResidualSupernet(Supernet):
                 x = self.block(stage, block)(x, self.layout.middle_width(stage, block, choice.expand_ratio))
         return self.classifier(F.dropout(x.mean((2, 3)), self.dropout, self.training))
 
-    def sort_channels(self, phase: int = 0) -> None:
-        for stage, stage_layout in enumerate(self.layout.stages):
-            for block in range(stage_layout.max_depth):
-                widths = [self.layout.middle_width(stage, block, e) for e in self.layout.expand_ratios]
+    def sort_channels(self, phase: int = 0, trained: SearchSpace | None = None) -> None:
+        for stage, choices in enumerate((trained or self.space).stages):
+            for block in range(self.layout.stages[stage].max_depth):
+                widths = [self.layout.middle_width(stage, block, ratio) for ratio in choices.ratios]
                 sort_residual(self.block(stage, block), self.group_boundaries(widths, phase))
 
     def extract(self, arch: Arch) -> nn.Module:

@@ -59,7 +59,7 @@ class TrainingState:
             if not self._teacher_sees_batches:
                 calibrate(self.teacher, calibration)
         if plan.phase.sort_channels is not None:
-            self.supernet.sort_channels(plan.phase.sort_channels)
+            self.supernet.sort_channels(plan.phase.sort_channels, self.space)
         if plan.updates == 0:
             forget(self.optimizer)
             if self.ema is not None:
