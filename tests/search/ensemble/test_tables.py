@@ -56,7 +56,7 @@ def test_a_full_table_holds_what_was_written(tmp_path):
     assert together.tolist() == probabilities.tolist()
     sets = all_sets(3)
     assert VoteTable(table.blocks(6)).correct(sets).tolist() == dense_correct(probabilities, labels, sets)
-    table.verify()
+    assert table.damaged() == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test.json", "test.npy"]
 
 
@@ -131,13 +131,34 @@ def test_other_networks_leave_the_predictions_of_those_in_both(tmp_path):
     expected = {network.name: before.probabilities(network.name) for network in NETWORKS}
     more = [TableNetwork("new", 32, 1.5), replace(NETWORKS[2], latency_ms=9.0), NETWORKS[0]]
     table = begun(tmp_path / "t", networks=more)
-    assert table.missing == ["new"]
-    table.verify()
+    assert (table.missing, table.damaged()) == (["new"], [])
     for network in (NETWORKS[0], NETWORKS[2]):
         np.testing.assert_array_equal(table.probabilities(network.name), expected[network.name])
     assert table.latencies_ms.tolist() == [network.latency_ms for network in more]
     resized = begun(tmp_path / "t", networks=[replace(NETWORKS[0], resolution=7), NETWORKS[2]])
     assert resized.missing == [NETWORKS[0].name]
+
+
+def test_networks_that_are_left_out_are_kept_for_later(tmp_path):
+    probabilities, _ = made()
+    filled(tmp_path / "t")
+    table = begun(tmp_path / "t", networks=NETWORKS[1:2])
+    assert [block.probabilities.tolist() for block in table.blocks(20)] == [probabilities[1:2].tolist()]
+    assert table.latencies_ms.tolist() == [2]
+    assert begun(tmp_path / "t", networks=NETWORKS[1:2]).aside == table.aside
+    again = begun(tmp_path / "t")
+    assert (again.missing, again.aside) == ([], ())
+    assert next(again.blocks(20)).probabilities.tolist() == probabilities.tolist()
+
+
+def test_damaged_networks_are_missing_again(tmp_path):
+    filled(tmp_path / "t")
+    array = np.load(tmp_path / "t.npy", mmap_mode="r+")
+    array[1] = array[1][:, ::-1]
+    array.flush()
+    assert PredictionTable(tmp_path / "t").damaged() == ["net1"]
+    assert begun(tmp_path / "t").missing == ["net1"]
+    assert PredictionTable(tmp_path / "t").missing == ["net1"]
 
 
 @pytest.mark.parametrize(
@@ -175,13 +196,9 @@ def test_impossible_tables_are_not_begun(tmp_path, change, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_damage_is_named(tmp_path):
-    table = filled(tmp_path / "t")
-    content = bytearray((tmp_path / "t.npy").read_bytes())
-    content[-1] ^= 1
-    (tmp_path / "t.npy").write_bytes(content)
-    with pytest.raises(FileFormatError, match="network net2 changed"):
-        table.verify()
+def test_damaged_files_are_named(tmp_path):
+    filled(tmp_path / "t")
+    content = (tmp_path / "t.npy").read_bytes()
     (tmp_path / "t.npy").write_bytes(content[:-10])
     with pytest.raises(FileFormatError, match="missing or truncated"):
         PredictionTable(tmp_path / "t")

@@ -38,7 +38,8 @@ class PredictionTable:
     at the network it had reached.
 
     Attributes:
-        networks: in the order of the array. labels (M,): true classes. images: what names each row in the image set.
+        networks: in the order of the array. aside: complete networks of an earlier choice, behind them, kept for a
+            later one. labels (M,): true classes. images: what names each row in the image set.
         classes: names of the classes, in the order of the labels. top: classes kept per image, None for all.
         origin: what the predictions depend on besides networks and images, such as a digest of the weights.
     """
@@ -51,6 +52,7 @@ class PredictionTable:
             if manifest["format"] != _FORMAT:
                 raise FileFormatError(f"{self._manifest_path}: format {manifest['format']}, not {_FORMAT}")
             self.networks = tuple(TableNetwork(**network) for network in manifest["networks"])
+            self.aside = tuple(TableNetwork(**network) for network in manifest.get("aside", ()))
             self.labels: Integers = np.array(manifest["labels"], dtype=np.int64)
             self.images: list[Any] = manifest["images"]
             self.classes: list[str] = manifest["classes"]
@@ -76,7 +78,8 @@ class PredictionTable:
     ) -> "PredictionTable":
         """Begin a table, or go on with the one at `path` if it is of the same networks, images, classes and origin.
 
-        If only its networks are others, those in both keep their predictions. A table of something else is replaced.
+        If only its networks are others, all predictions are kept, those of networks that are no longer asked for aside.
+        Networks whose predictions are not as they were written are missing again. A table of something else is replaced.
 
         Raises:
             ConfigError: no or doubled networks, rows and labels that do not fit, `top` outside the classes.
@@ -99,19 +102,26 @@ class PredictionTable:
         except FileFormatError:
             there = None
         wanted = json.loads(json.dumps(manifest))
-        if there is not None and wanted == there._manifest(finished=False):
-            return there
-        kept = {} if there is None else there._kept(networks, wanted)
-        manifest["networks"] = [asdict(kept.get(network.name, network)) for network in networks]
-        shape, dtype = _layout(len(networks), len(images), len(classes), top)
+        kept: dict[str, TableNetwork] = {}
+        if there is not None:
+            for name in there.damaged():
+                there._note(there._index(name), None)
+            if wanted == there._manifest(finished=False):
+                return there
+            kept = there._kept(wanted)
+        networks = [replace(kept.pop(n.name), latency_ms=n.latency_ms) if n.name in kept else n for n in networks]
+        aside = list(kept.values())
+        manifest |= {"networks": [asdict(network) for network in networks], "aside": [asdict(one) for one in aside]}
+        rows = [*networks, *aside]
+        shape, dtype = _layout(len(rows), len(images), len(classes), top)
         with atomic_path(path.with_name(path.name + ".npy")) as temporary, temporary.open("wb") as file:
             np.lib.format.write_array_header_1_0(
                 file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
             )
             start, size = file.tell(), int(np.prod(shape[1:])) * dtype.itemsize
-            file.truncate(start + len(networks) * size)
-            for place, network in enumerate(networks):
-                if there is not None and network.name in kept:
+            file.truncate(start + len(rows) * size)
+            for place, network in enumerate(rows):
+                if there is not None and network.checksum is not None:
                     file.seek(start + place * size)
                     file.write(there._array()[there._index(network.name)].tobytes())
             try:  # last, before the array it describes is gone
@@ -192,7 +202,8 @@ class PredictionTable:
             )
         for start in range(0, len(self.labels), images):
             # Mapped anew for every block, so that pages that were read do not stay.
-            yield self._block(self._array()[:, start : start + images], self.labels[start : start + images])
+            part = self._array()[: len(self.networks), start : start + images]
+            yield self._block(part, self.labels[start : start + images])
 
     def probabilities(self, name: str) -> NDArray[np.floating]:
         """Probabilities of one complete network for all images and classes, (M, C).
@@ -205,17 +216,14 @@ class PredictionTable:
             raise RunError(f"{self.path}: the predictions of network {name} are not complete")
         return self._block(self._array()[index : index + 1], self.labels).dense().probabilities[0]
 
-    def verify(self) -> None:
-        """Read everything once. Raises FileFormatError, naming the network, when predictions are not as written."""
+    def damaged(self) -> list[str]:
+        """Read everything once: names of the networks whose predictions are not as they were written."""
         array = self._array()
-        for index, network in enumerate(self.networks):
-            if network.checksum is not None:
-                found = hashlib.sha256(np.ascontiguousarray(array[index]).tobytes()).hexdigest()[:16]
-                if found != network.checksum:
-                    raise FileFormatError(
-                        f"{self._array_path}: the predictions of network {network.name} changed since they were "
-                        "written; remove the file and collect them again"
-                    )
+        return [
+            network.name
+            for row, network in zip(array, (*self.networks, *self.aside), strict=True)
+            if network.checksum is not None and _checksum(row) != network.checksum
+        ]
 
     @property
     def _manifest_path(self) -> Path:
@@ -226,10 +234,12 @@ class PredictionTable:
         return self.path.with_name(self.path.name + ".npy")
 
     def _manifest(self, finished: bool = True) -> dict[str, Any]:
+        """What the file holds; not `finished`: what `create` asks for."""
         networks = self.networks if finished else [replace(network, checksum=None) for network in self.networks]
         return {
             "format": _FORMAT,
             "networks": [asdict(network) for network in networks],
+            **({"aside": [asdict(network) for network in self.aside]} if finished else {}),
             "labels": self.labels.tolist(),
             "images": self.images,
             "classes": self.classes,
@@ -237,26 +247,28 @@ class PredictionTable:
             "origin": self.origin,
         }
 
-    def _kept(self, networks: Sequence[TableNetwork], wanted: dict[str, Any]) -> dict[str, TableNetwork]:
+    def _kept(self, wanted: dict[str, Any]) -> dict[str, TableNetwork]:
         """Complete networks, by name, whose predictions serve a table that differs in its networks only."""
-        if self._manifest() | {"networks": None} != wanted | {"networks": None}:
+        if self._manifest(finished=False) | {"networks": None} != wanted | {"networks": None}:
             return {}
-        finished = {(n.name, n.resolution): n.checksum for n in self.networks if n.checksum is not None}
+        sizes = {network["name"]: network["resolution"] for network in wanted["networks"]}
         return {
-            n.name: replace(n, checksum=finished[n.name, n.resolution])
-            for n in networks
-            if (n.name, n.resolution) in finished
+            network.name: network
+            for network in (*self.networks, *self.aside)
+            if network.checksum is not None and sizes.get(network.name, network.resolution) == network.resolution
         }
 
     def _note(self, index: int, checksum: str | None) -> None:
         """Keep in the manifest that a network is complete, or that it is not."""
-        if checksum != self.networks[index].checksum:
-            noted = replace(self.networks[index], checksum=checksum)
-            self.networks = (*self.networks[:index], noted, *self.networks[index + 1 :])
+        every = [*self.networks, *self.aside]
+        if checksum != every[index].checksum:
+            every[index] = replace(every[index], checksum=checksum)
+            count = len(self.networks)
+            self.networks, self.aside = tuple(every[:count]), tuple(every[count:])
             write_text(self._manifest_path, json.dumps(self._manifest()))
 
     def _index(self, name: str) -> int:
-        for index, network in enumerate(self.networks):
+        for index, network in enumerate((*self.networks, *self.aside)):
             if network.name == name:
                 return index
         raise ConfigError(f"{self.path}: no network {name} in this table")
@@ -266,7 +278,8 @@ class PredictionTable:
             array = np.load(self._array_path, mmap_mode="r")
         except (OSError, ValueError) as error:
             raise FileFormatError(f"{self._array_path} is missing or truncated ({error})") from error
-        shape, dtype = _layout(len(self.networks), len(self.labels), len(self.classes), self.top)
+        rows = len(self.networks) + len(self.aside)
+        shape, dtype = _layout(rows, len(self.labels), len(self.classes), self.top)
         if (array.shape, array.dtype) != (shape, dtype):
             raise FileFormatError(f"{self._array_path}: an array {array.shape}, its manifest says {shape}")
         return array
@@ -306,6 +319,10 @@ def blocks_together(tables: Sequence[PredictionTable]) -> Iterator[Block]:
         DataError: tables of different images, or kept in different ways. RunError: networks are missing.
     """
     return map(Block.together, zip(*(table.blocks() for table in tables), strict=True))
+
+
+def _checksum(row: NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest()[:16]
 
 
 def _layout(networks: int, images: int, classes: int, top: int | None) -> tuple[tuple[int, ...], np.dtype]:
