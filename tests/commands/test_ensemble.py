@@ -8,7 +8,10 @@ import pytest
 
 from onceforall import cli
 from onceforall.commands import ensemble as command
+from onceforall.commands.ensemble_screen import limits_of
+from onceforall.commands.prediction_tables import candidates_of
 from onceforall.configuration import compose
+from onceforall.errors import FileFormatError
 from onceforall.run import Run
 from onceforall.search.ensemble.tables import PredictionTable
 
@@ -224,3 +227,24 @@ def test_a_network_without_latency_is_named(run, tmp_path, capsys):
     path.write_text(json.dumps(found))
     assert cli.main(["ensemble", f"run={tmp_path}/run"]) == 2
     assert "has no latency; measure this machine" in capsys.readouterr().err
+
+
+def test_a_part_of_the_front_keeps_both_ends(run, tmp_path):
+    shutil.copytree(run.folder, tmp_path / "run")
+    copied = Run(tmp_path / "run")
+    front = [{"name": f"n{k}", "latency_ms": 1.0 + k, "top1": 0.5 + 0.4 * k**0.2 / 5**0.2} for k in range(6)]
+    behind = [{"name": "behind", "latency_ms": 5.5, "top1": 0.6}]
+    copied.search_path("first").write_text(json.dumps({"name": "first", "front": front, "evaluated": front + behind}))
+    assert [m["name"] for m in candidates_of(copied, "first", 3).members] == ["n0", "n1", "n5"]
+    assert [m["name"] for m in candidates_of(copied, "first", 7).members][-2:] == ["behind", "n5"]
+    copied.search_path("first").write_text("{}")
+    with pytest.raises(FileFormatError, match=r"first\.json is not the result of a search"):
+        candidates_of(copied, "first", 3)
+
+
+def test_the_screen_goes_as_far_as_ensembles_do():
+    record = {
+        "singles": {"members": [{"latency_ms": 1.0}, {"latency_ms": 2.0}]},
+        "ensembles": {"members": [{"latency_ms": 1.0}, {"latency_ms": 32.0}]},
+    }
+    assert limits_of(record) == pytest.approx([2, 4, 8, 16, 32])

@@ -194,7 +194,7 @@ def select(
             )
         else:
             front = published_selection(votes, latencies, preset, config.algorithm, config.seed)
-        singles = singles_front(front, votes, latencies, alone[single], config.most)
+        singles = singles_front(front, votes, latencies, alone[single])
         fronts[rule] = (front, singles, time.perf_counter() - started)
     test = test_blocks()
     test_votes = None if test is None else votes_of(test)

@@ -32,14 +32,14 @@ def print_ensembles(found: dict[str, Any], title: str) -> None:
 
 
 def limits_of(record: dict[str, Any]) -> list[float]:
-    """Five latencies in ms, in equal ratios, above the fastest and up to the slowest single network of the front."""
-    latencies = [entry["latency_ms"] for entry in record["singles"]["members"]]
+    """Five latencies in ms, in equal ratios, above the fastest and up to the slowest of both fronts."""
+    latencies = [entry["latency_ms"] for kind in ("singles", "ensembles") for entry in record[kind]["members"]]
     return np.geomspace(min(latencies), max(latencies), _LIMITS + 1)[1:].tolist()
 
 
 def _row(record: dict[str, Any], limit: float, part: str) -> tuple[str, ...]:
     single, one = (
-        entry_within(record[kind]["members"], limit * (1 + 1e-9))  # the last limit is the latency of a network
+        entry_within(record[kind]["members"], limit * (1 + 1e-9))  # the last limit is the latency of one of them
         for kind in ("singles", "ensembles")
     )
     if single is None or one is None:

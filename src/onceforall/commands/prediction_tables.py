@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ConfigError, DataError, FileFormatError, RunError
 from ..files import read_json
 from ..run import Run
+from ..search.ensemble.ensembles import largest_subset
 from ..search.ensemble.tables import PredictionTable, TableNetwork
 from ..search.front import non_dominated
 from ..space import Arch
@@ -35,36 +36,45 @@ class Candidates:
 def candidates_of(run: Run, search: str | None, networks: int) -> Candidates:
     """The front of a search; then, up to `networks` in all, what is left of its evaluated networks, front by front.
 
-    A network just behind the front may err on other images than those on it.
+    Of a front that is too large the part of largest hypervolume is taken, both ends among it. A network just behind the
+    front may err on other images than those on it.
 
     Raises:
         RunError: no such search. DataError: a network without latency. ConfigError: fewer than two networks.
+        FileFormatError: the search's file is something else.
     """
     names = run.searches()
     if search is not None and search not in names:
         raise RunError(f"run={run.folder}: no search {search!r}; there is {', '.join(names) or 'none yet'}")
     if not names:
         raise RunError(f"run={run.folder}: no search result yet; make one with: ofa search run={run.folder}")
-    found = read_json(run.search_path(search or names[0]))
-    known = {member["name"]: member for member in [*found["evaluated"], *found["front"]]}
-    left = list(known.values())
+    name = search or names[0]
+    path = run.search_path(name)
+    found = read_json(path)
+    try:
+        known = {member["name"]: member for member in [*found["evaluated"], *found["front"]]}
+    except (KeyError, TypeError) as error:
+        raise FileFormatError(f"{path} is not the result of a search ({error}); search again") from error
+    left = sorted(known.values(), key=lambda member: member["name"])
     for member in left:
         if member.get("latency_ms") is None:
             raise DataError(
-                f"{run.search_path(found['name'])}: network {member['name']} has no latency; measure this machine "
+                f"{path}: network {member['name']} has no latency; measure this machine "
                 f"(ofa measure run={run.folder}) and search again"
             )
-    chosen: list[Member] = []
-    while left and len(chosen) < networks:
-        best = non_dominated(np.array([(member["latency_ms"], -member["top1"]) for member in left]))
-        layer = [member for member, keep in zip(left, best, strict=True) if keep]
-        layer.sort(key=lambda member: (-member["top1"], member["latency_ms"]))
-        chosen += layer[: networks - len(chosen)]
-        left = [member for member, keep in zip(left, best, strict=True) if not keep]
+    left.sort(key=lambda member: member["latency_ms"])
+    points = np.array([(member["latency_ms"], 100 - 100 * member["top1"]) for member in left])
+    reference = (float(points[:, 0].max()), float(points[:, 1].max()))
+    rest, chosen = np.arange(len(left)), np.zeros(0, dtype=np.int64)
+    while len(rest) and len(chosen) < networks:
+        best = non_dominated(points[rest])
+        layer, rest = rest[best], rest[~best]
+        if len(layer) > networks - len(chosen):
+            layer = layer[largest_subset(points[layer], reference, networks - len(chosen))]
+        chosen = np.concatenate([chosen, layer])
     if len(chosen) < 2:
-        raise ConfigError(f"search {found['name']} has one network only; an ensemble needs two")
-    chosen.sort(key=lambda member: (member["latency_ms"], member["name"]))
-    return Candidates(found["name"], found.get("device"), chosen)
+        raise ConfigError(f"search {name} has one network only; an ensemble needs two")
+    return Candidates(name, found.get("device"), [left[place] for place in np.sort(chosen)])
 
 
 def predictions_path(run: Run, part: str, mirrored: bool = False) -> Path:

@@ -32,4 +32,7 @@ def test_a_delivered_front_says_what_it_does_on_both_image_sets():
         assert np.isclose(found["holdout_hypervolume"], one.hypervolume())
     assert all(len(one.members) == 1 for one in singles.ensembles)
     assert singles.hypervolume() <= front.hypervolume()
+    few = select_ensembles(chosen, latencies, "maximal", most=1)
+    alone = singles_front(few, chosen, latencies, np.eye(chosen.members, dtype=bool))
+    assert alone.points.tolist() == singles.points.tolist()
     assert described(front, names, "maximal")["members"][0]["test_top1"] is None

@@ -61,7 +61,7 @@ def test_too_many_are_reduced_to_the_largest_hypervolume(most):
     front = front_of(np.eye(7, dtype=bool), counts, latencies, "summed", 100, 7, reference, most)
     assert len(front.ensembles) == most
     points = np.stack([latencies, 100.0 - counts], axis=1)
-    ends = {0, 6} if most > 1 else {6}
+    ends = {0, 6} if most > 1 else set()
     best = max(
         hypervolume(points[list(chosen)], reference)
         for chosen in itertools.combinations(range(7), most)

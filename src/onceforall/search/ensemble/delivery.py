@@ -14,15 +14,13 @@ from .temperature import Floats
 from .votes import VoteTable
 
 
-def singles_front(
-    front: EnsembleFront, votes: VoteTable, latencies_ms: Floats, alone: Sets, most: int = 100
-) -> EnsembleFront:
-    """The front of networks alone, on the images and towards the reference of a front of ensembles.
+def singles_front(front: EnsembleFront, votes: VoteTable, latencies_ms: Floats, alone: Sets) -> EnsembleFront:
+    """The whole front of networks alone, on the images and towards the reference of a front of ensembles.
 
     `alone`: a set of one member for each network, (n, N).
     """
     correct = votes.correct(alone)
-    return front_of(alone, correct, latencies_ms, front.rule, votes.images, len(alone), front.reference, most)
+    return front_of(alone, correct, latencies_ms, front.rule, votes.images, len(alone), front.reference, len(alone))
 
 
 def counts_of(front: EnsembleFront, votes: VoteTable) -> Integers:

@@ -147,15 +147,15 @@ def front_of(
 
 
 def largest_subset(points: NDArray[np.float64], reference: tuple[float, float], count: int) -> NDArray[np.int64]:
-    """Of a front (n, 2) sorted by its first value, the `count` points of largest hypervolume; both ends are among them.
+    """Of a front (n, 2) sorted by its first value, the `count` points of largest hypervolume; of two or more both ends.
 
     Between one chosen point and the next the front dominates a rectangle as high as the first of them, so that the best
     choices up to each point follow from those with one point less.
     """
+    width, height = np.minimum(points[:, 0], reference[0]), np.maximum(reference[1] - points[:, 1], 0)
     if count < 2:
-        return np.arange(len(points))[-count:]
-    width = np.minimum(points[:, 0], reference[0])
-    area = (width - width[:, None]) * np.maximum(reference[1] - points[:, 1], 0)[:, None]  # from point i up to point j
+        return np.array([((reference[0] - width) * height).argmax()])
+    area = (width - width[:, None]) * height[:, None]  # from point i up to point j
     area[np.tril_indices(len(points))] = -np.inf
     best = np.full(len(points), -np.inf)
     best[0] = 0

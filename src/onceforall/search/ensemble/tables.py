@@ -79,7 +79,7 @@ class PredictionTable:
         """Begin a table, or go on with the one at `path` if it is of the same networks, images, classes and origin.
 
         If only its networks are others, all predictions are kept, those of networks that are no longer asked for aside.
-        Networks whose predictions are not as they were written are missing again. A table of something else is replaced.
+        Networks whose predictions are not as they were written are missing again. Another table is replaced.
 
         Raises:
             ConfigError: no or doubled networks, rows and labels that do not fit, `top` outside the classes.
