@@ -44,6 +44,18 @@ def test_batch_norm_uses_and_updates_only_the_prefix():
     torch.testing.assert_close(norm(images), expected)
 
 
+@pytest.mark.parametrize("momentum", [0.3, None])
+def test_a_prefix_of_channels_is_a_narrow_batch_norm(momentum):
+    """Also without momentum, where torch keeps the plain average of all batches."""
+    norm, narrow = ElasticBatchNorm2d(8, momentum=momentum), torch.nn.BatchNorm2d(3, momentum=momentum)
+    for shift in range(4):
+        images = torch.randn(5, 3, 4, 4) + shift
+        torch.testing.assert_close(norm(images), narrow(images))
+    torch.testing.assert_close(norm.running_mean[:3], narrow.running_mean)
+    torch.testing.assert_close(norm.running_var[:3], narrow.running_var)
+    assert norm.num_batches_tracked == narrow.num_batches_tracked == 4
+
+
 def test_calibration_averages_batches_by_size():
     module = torch.nn.Sequential(torch.nn.BatchNorm2d(2), torch.nn.ReLU()).double()
     draw = np.random.default_rng(0)
@@ -57,6 +69,33 @@ def test_calibration_averages_batches_by_size():
     assert not module[0].training
     assert module[0].momentum == 0.1
     assert module[0].num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("wide", [0, 3])
+def test_calibration_takes_one_value_per_channel(wide):
+    """A single image on a 1x1 map has the biased variance 0; torch itself would refuse it."""
+    module = torch.nn.Sequential(ElasticBatchNorm2d(2 + wide), torch.nn.ReLU())
+    torch.nn.init.constant_(module[0].bias, 0.5)
+    outputs = []
+    module.register_forward_hook(lambda *call: outputs.append(call[2].clone()))
+    batches = [torch.randn(3, 2, 1, 1), torch.randn(1, 2, 1, 1)]
+    calibrate(module, batches)
+    torch.testing.assert_close(module[0].running_mean[:2], torch.cat(batches).mean((0, 2, 3)))
+    torch.testing.assert_close(module[0].running_var[:2], batches[0].var((0, 2, 3), correction=0) * 3 / 4)
+    torch.testing.assert_close(outputs[1], torch.full_like(outputs[1], 0.5), rtol=0, atol=1e-4)
+    assert not any(layer.training for layer in module.modules())
+
+
+def test_calibration_leaves_channels_beyond_the_network_alone():
+    norm = ElasticBatchNorm2d(8)
+    torch.nn.init.uniform_(norm.running_mean)
+    torch.nn.init.uniform_(norm.running_var)
+    before = norm.running_mean.clone(), norm.running_var.clone()
+    images = torch.randn(5, 3, 4, 4) + 2
+    calibrate(norm, [images[:2], images[2:]])
+    torch.testing.assert_close(norm.running_mean[:3], images.mean((0, 2, 3)))
+    assert torch.equal(norm.running_mean[3:], before[0][3:])
+    assert torch.equal(norm.running_var[3:], before[1][3:])
 
 
 def test_calibration_that_fails_changes_nothing():
