@@ -28,6 +28,8 @@ def test_names_tell_resolution_and_depths():
         ("[]", "JSON object, not list"),
         ('{"resolution": 32}', "no field 'stages'"),
         ('{"resolution": 32.5, "stages": []}', "whole number"),
+        ('{"resolution": true, "stages": []}', "whole number"),
+        ('{"resolution": 1e999, "stages": []}', "wrong kind"),
         ('{"resolution": 32, "stages": [], "depth": 3}', "unknown field 'depth'"),
         ('{"resolution": 32, "stages": [{"kernel_sizes": [3, 3], "expand_ratios": [1]}]}', "stage 1 has 2 kernel"),
         ('{"resolution": 32, "stages": [{"kernel_sizes": ["a"], "expand_ratios": [1]}]}', "wrong kind"),

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,14 @@ def test_validation_names_stage_block_value_and_choices(arch, message):
     for check in (space.validate, lambda a: space.encode([a])):
         with pytest.raises(InvalidArch, match=message):
             check(arch)
+
+
+@pytest.mark.parametrize("resolution", [0, -5, 32.5, None, "32"])
+def test_any_resolution_is_one_that_an_image_can_have(resolution):
+    space = create_space("resnet_small")
+    space.validate(replace(space.smallest, resolution=40), any_resolution=True)
+    with pytest.raises(InvalidArch, match=f"resolution {resolution!r} is no positive whole number of pixels"):
+        space.validate(replace(space.smallest, resolution=resolution), any_resolution=True)
 
 
 def test_codes_that_are_none_are_refused():

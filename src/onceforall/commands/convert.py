@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ..configuration import check_least
 from ..errors import ConfigError
 from ..settings import nearest, setting
 from . import convert_arch, convert_weights, experiment_file
@@ -72,6 +73,7 @@ def convert(config: ConvertConfig) -> Path:
     """
     if config.source is None or config.to is None:
         raise ConfigError(f"source=PATH and to=KIND are needed; KIND is one of {', '.join(KINDS)}")
+    check_least(config, resolution=1)
     if config.to not in KINDS:
         raise ConfigError(f"to={config.to}: no such kind; {nearest(config.to, list(KINDS))}")
     if config.arch is not None and config.to not in ("official", "mmrazor"):

@@ -74,7 +74,7 @@ class Arch:
             raise InvalidArch(f"unknown field {unknown[0]!r} in the architecture; the fields are {sorted(known)}")
         try:
             resolution, stages = described["resolution"], described["stages"]
-            if int(resolution) != resolution:
+            if isinstance(resolution, bool) or int(resolution) != resolution:
                 raise InvalidArch(f"resolution {resolution} is not a whole number of pixels")
             return cls(
                 int(resolution),
@@ -83,7 +83,7 @@ class Arch:
             )
         except KeyError as error:
             raise InvalidArch(f"the architecture has no field {error}; it needs 'resolution' and 'stages'") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             if isinstance(error, InvalidArch):
                 raise
             raise InvalidArch(f"the architecture holds a value of the wrong kind: {error}") from error

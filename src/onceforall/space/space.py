@@ -132,12 +132,15 @@ class SearchSpace(Coded):
     def validate(self, arch: Arch, any_resolution: bool = False) -> None:
         """Raise InvalidArch, naming stage, block, value and the allowed values, unless `arch` is in the space.
 
-        With `any_resolution` only the network is checked: weights do not depend on the size of the image.
+        With `any_resolution` images of any size are taken: weights do not depend on it.
         """
-        if arch.resolution not in self.resolutions and not any_resolution:
-            raise InvalidArch(
-                f"resolution {arch.resolution} is not in space {self.name}; allowed: {_listed(self.resolutions)}"
-            )
+        if arch.resolution not in self.resolutions:
+            if not any_resolution:
+                raise InvalidArch(
+                    f"resolution {arch.resolution} is not in space {self.name}; allowed: {_listed(self.resolutions)}"
+                )
+            if not isinstance(arch.resolution, int | np.integer) or arch.resolution < 1:
+                raise InvalidArch(f"resolution {arch.resolution!r} is no positive whole number of pixels")
         self._validate_widths(arch)
         if len(arch.stages) != len(self.stages):
             raise InvalidArch(
