@@ -133,6 +133,8 @@ def test_files_that_are_no_tables(shared, tmp_path):
         ("key: {mean: 1.0", "is not a whole YAML file"),
         ("key: 3\n", "is not a latency table: key has no mean in milliseconds"),
         ("key: {mean: .nan}\n", "is not a latency table: key has no mean in milliseconds"),
+        ("key: {mean: -3}\n", "is not a latency table: key has no mean in milliseconds"),
+        ("key: {mean: true}\n", "is not a latency table: key has no mean in milliseconds"),
         ("key: {mean: 1.0}\n", "it has no first layer"),
         (text[: text.rindex("mean:") + 10], r"is damaged: expanded_conv.* has \['count', 'mean'\], other layers have"),
         ("key: !!python/object/apply:os.getcwd []\n", "is not a whole YAML file"),

@@ -216,7 +216,7 @@ def _read_table(file: Path) -> dict[str, float]:
     fields = set(first) if isinstance(first, dict) else set()
     for key, entry in content.items():
         mean = entry.get("mean") if isinstance(entry, dict) else None
-        if not isinstance(mean, int | float) or not math.isfinite(mean):
+        if isinstance(mean, bool) or not isinstance(mean, int | float) or not 0 <= mean < math.inf:
             raise FileFormatError(f"{file} is not a latency table: {key} has no mean in milliseconds")
         if set(entry) != fields:  # a file cut off inside a number would still be YAML
             raise FileFormatError(f"{file} is damaged: {key} has {sorted(entry)}, other layers have {sorted(fields)}")
