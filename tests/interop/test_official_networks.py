@@ -39,6 +39,10 @@ def config(published):
     return json.loads((published / TINY / "net.config").read_text())
 
 
+def conv(config, block):
+    return config["blocks"][block]["mobile_inverted_conv"]
+
+
 def static(config):
     with torch.device("meta"):
         return StaticNet(config)
@@ -235,6 +239,41 @@ def test_weights_under_the_old_names(tmp_path):
             "block 1: MBConvLayer has an unknown field 'ks'",
         ),
         (lambda c: c["bn"].update(ws_eps=1e-5), "has bn.ws_eps, which is not supported"),
+        (lambda c: c.update(bn=5), "bn = 5 is no object with momentum and eps"),
+        (lambda c: c["bn"].update(eps="x"), r"bn\.eps = 'x' is no positive number"),
+        (lambda c: c["bn"].update(eps=None), r"bn\.eps = None is no positive number"),
+        (lambda c: c["bn"].update(momentum=2), r"bn\.momentum = 2 is no number from 0 to 1"),
+        (lambda c: c.update(blocks=[]), "has no list 'blocks', or an empty one"),
+        (lambda c: conv(c, 5).update(kernel_size=4), "block 5: kernel_size = 4 of MBConvLayer is even"),
+        (
+            lambda c: conv(c, 5).update(kernel_size=None),
+            "block 5: kernel_size = None of MBConvLayer is no positive whole",
+        ),
+        (lambda c: conv(c, 5).update(stride=True), "block 5: stride = True of MBConvLayer is no positive whole"),
+        (lambda c: conv(c, 5).update(use_se="no"), "block 5: use_se = 'no' of MBConvLayer is neither true nor false"),
+        (
+            lambda c: conv(c, 5).update(mid_channels=None, expand_ratio="six"),
+            "block 5: expand_ratio = 'six' of MBConvLayer is no positive number",
+        ),
+        (
+            lambda c: conv(c, 5).update(mid_channels=None, expand_ratio=None),
+            "block 5: expand_ratio = None of MBConvLayer is no positive number",
+        ),
+        (
+            lambda c: conv(c, 5).update(mid_channels=None, expand_ratio=0.001),
+            r"block 5: expand_ratio = 0\.001 of MBConvLayer leaves no channels",
+        ),
+        (lambda c: c["classifier"].update(dropout_rate=2), "classifier: dropout_rate = 2 of LinearLayer is no number"),
+        (
+            lambda c: c["classifier"].update(dropout_rate="a"),
+            "classifier: dropout_rate = 'a' of LinearLayer is no number",
+        ),
+        (lambda c: conv(c, 1).update(in_channels=999), "block 1 reads 999 channels, the layer before it has 16"),
+        (lambda c: c["classifier"].update(in_features=9), "classifier reads 9 channels, the layer before it has 1280"),
+        (
+            lambda c: c["blocks"][1].update(shortcut={"name": "IdentityLayer", "in_channels": 16, "out_channels": 24}),
+            "block 1: its shortcut is between 16 and 24 channels at stride 2; it needs equal channels and stride 1",
+        ),
     ],
 )
 def test_unknown_networks_are_named(config, tmp_path, change, message):
@@ -254,9 +293,12 @@ def test_damaged_and_missing_files(published, tmp_path):
     with pytest.raises(FileFormatError, match=r"run\.config does not exist; it names the image size"):
         net_from_config(tmp_path)
     assert net_from_config(tmp_path, resolution=96)[1] == 96
-    (tmp_path / "run.config").write_text("{}")
-    with pytest.raises(FileFormatError, match=r"run\.config names no image_size"):
-        net_from_config(tmp_path)
+    for size in ("{}", '{"image_size": true}', '{"image_size": "224"}'):
+        (tmp_path / "run.config").write_text(size)
+        with pytest.raises(FileFormatError, match=r"run\.config names no image_size"):
+            net_from_config(tmp_path)
+    with pytest.raises(ConfigError, match="resolution=0: must be 1 or greater"):
+        net_from_config(tmp_path, resolution=0)
     with pytest.raises(FileFormatError, match="nowhere does not exist"):
         net_from_config(tmp_path / "nowhere")
 

@@ -121,7 +121,8 @@ def arch_from_config(space: SearchSpace, source: str | Path | Mapping[str, Any],
         stages, widths = _resnet_choices(space.layout, config, _stages(layers))
     else:
         stages = [[Block(c["kernel_size"], c.get("expand_ratio", 0)) for c in stage] for stage in _stages(layers[1:])]
-    arch = Arch(resolution or space.resolutions[-1], tuple(map(tuple, stages)), widths)
+    resolution = space.resolutions[-1] if resolution is None else resolution
+    arch = Arch(resolution, tuple(map(tuple, stages)), widths)
     try:
         difference = _difference(_comparable(config), _comparable(config_from_arch(space, arch)))
     except InvalidArch as error:
