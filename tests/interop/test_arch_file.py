@@ -64,6 +64,13 @@ def test_the_space_that_is_given_counts(tmp_path):
     assert read_arch(tmp_path, resolution=260)[1].resolution == 260
 
 
+def test_sizes_that_no_image_has(tmp_path):
+    for source in spellings("mbv3_w1.0", tmp_path):
+        for size in (-3, 0):
+            with pytest.raises((ConfigError, InvalidArch), match=f"^resolution[ =]{size}"):
+                read_arch(source, resolution=size)
+
+
 def test_genotypes_of_other_operators():
     candidates = OP_CANDIDATES[::-1]
     arch = arch_of("mbv3_w1.0")
@@ -81,7 +88,10 @@ def test_genotypes_of_other_operators():
         ("nowhere.json", FileFormatError, "does not exist"),
         ('{"a": 1}', InvalidArch, "unknown field 'a'"),
         ('{"resolution": 32, "stages": []}', ConfigError, "does not tell the space"),
+        ('{"resolution": 32, "stages": 5}', InvalidArch, "wrong kind"),
+        ('{"resolution": -5, "stages": []}', ConfigError, "does not tell the space"),
         ('{"d": [2, 2, 2, 2, 2]}', InvalidArch, "no 'ks'"),
+        ('{"d": 2.0, "ks": 3, "e": "x"}', InvalidArch, "'e' holds 'x', which is no number"),
         ("[1, 2]", InvalidArch, "20"),
         ('{"name": "MobileNetV3", "blocks": [], "classifier": {}}', ConfigError, "is read from its file or folder"),
     ],

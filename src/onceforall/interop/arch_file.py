@@ -100,8 +100,12 @@ def _likely_space(content: Any) -> str | None:
     if "w" in content or "width_mults" in content:
         return "resnet50"
     ratios = content.get("e")
-    stages = {20: 5, 21: 6}.get(len(ratios)) if isinstance(ratios, list) else len(content.get("stages", range(5)))
-    return {5: "mbv3_w1.0", 6: "proxyless_w1.3"}.get(stages or 0)
+    if isinstance(ratios, list):
+        stages = {20: 5, 21: 6}.get(len(ratios), 0)
+    else:
+        listed = content.get("stages")
+        stages = len(listed) if isinstance(listed, list) else 5
+    return {5: "mbv3_w1.0", 6: "proxyless_w1.3"}.get(stages)
 
 
 def _placed(arch: Arch, space: SearchSpace, resolution: int | None) -> tuple[SearchSpace, Arch]:
