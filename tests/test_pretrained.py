@@ -58,6 +58,14 @@ def test_files_that_do_not_fit_are_named(trained, tmp_path):
     torch.save(short, tmp_path / "short")
     with pytest.raises(FileFormatError, match=r"\d+ missing: blocks\.3\.conv"):
         ofa.create_supernet(NAME, num_classes=7, pretrained=tmp_path / "short")
+    for change, message in (
+        ({1: torch.zeros(1)}, "1 unexpected keys: 1$"),
+        ({"first_conv.conv.weight": 5}, r"first_conv\.conv\.weight is no tensor but of type int"),
+        ({"first_conv.conv.weight": torch.zeros(())}, r"first_conv\.conv\.weight has shape \(\), needs"),
+    ):
+        torch.save({"state_dict": {**to_official(trained), **change}}, tmp_path / "odd")
+        with pytest.raises(FileFormatError, match=rf"not a checkpoint of mbv3_w0\.35: {message}"):
+            ofa.create_supernet(NAME, num_classes=7, pretrained=tmp_path / "odd")
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(FileFormatError, match="not a whole torch file"):
         ofa.create_supernet(NAME, num_classes=7, pretrained=path)

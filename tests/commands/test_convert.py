@@ -90,6 +90,10 @@ def test_resnet_is_seen(place, capsys):
     assert official.space_from_tensors(shapes) == create_space("resnet50", 2, 1)
     with pytest.raises(ofa.errors.FileFormatError, match="no supernet of the official project: the file holds epoch"):
         official.space_from_tensors({"epoch": 3})
+    heads = ("classifier.linear.weight", "first_conv.conv.weight", "feature_mix_layer.conv.weight")
+    for tensors in (dict.fromkeys(heads, torch.zeros(())), dict.fromkeys(heads, 5), {1: torch.zeros(2, 2)}):
+        with pytest.raises(ofa.errors.FileFormatError, match="no supernet of the official project: the file holds"):
+            official.space_from_tensors(tensors)
 
 
 def test_architectures_go_around_through_every_format(place, capsys):
@@ -121,6 +125,9 @@ def test_mistakes(place, supernet, capsys, unchanged):
     official.write_torch_file("net.pth", official.to_official(supernet))
     Path("half.pth").write_bytes(Path("net.pth").read_bytes()[:5000])
     Path("arch.json").write_text(supernet.space.largest.to_json())
+    Path("dict.json").write_text('{"ks": 3, "e": 4, "d": null}')
+    small = create_space("mbv3_small").largest.to_json()
+    torch.save({"state_dict": {1: torch.zeros(1)}}, "numbers.pth")
     torch.save({"state_dict": {"classifier.linear.weight": torch.zeros(3, 8)}}, "tiny.pth")
     tensors = official.to_official(supernet)
     official.write_torch_file(
@@ -143,5 +150,12 @@ def test_mistakes(place, supernet, capsys, unchanged):
             (["source=arch.json", "to=net_config"], "does not tell the space of its architecture; name it with space="),
             (["source=arch.json", "to=genotype", "out=x", "op_candidates=[MB3 3x3]"], "op_candidates are MB3 3x3"),
             (["source=net.pth", "to=arch"], "net.pth is not a JSON file"),
+            (["source=arch.json", "to=arch", "out=x", f"space={SPACE}", "resolution=-3"], "resolution=-3: must be 1"),
+            (["source=numbers.pth", "to=supernet"], "no supernet of the official project: the file holds 1"),
+            (["source=dict.json", "to=arch", "out=x"], "'d' holds None, which is no number"),
+            (
+                [f"source={small}", "to=arch_dict", "space=mbv3_small"],
+                "the official project has no space of stages of 3",
+            ),
         ):
             assert message in error(capsys, *words), words

@@ -235,6 +235,10 @@ def test_files_that_are_something_else(supernet, tmp_path, monkeypatch):
         convert_checkpoint(tmp_path / "ofa.pth", to="onnx")
     with pytest.raises(FileFormatError, match=r"other\.pth is no checkpoint: 'weights' is no tensor"):
         read_checkpoint(tmp_path / "other.pth")
+    torch.save({1: torch.zeros(1)}, tmp_path / "numbers.pth")
+    assert list(read_checkpoint(tmp_path / "numbers.pth")) == ["1"]
+    with pytest.raises(FileFormatError, match="holds no blocks"):
+        convert_checkpoint(tmp_path / "numbers.pth", tmp_path / "out.pth")
     monkeypatch.setattr("onceforall.files.os.replace", _full_disk)
     with pytest.raises(StorageError, match="No space left"):
         convert_checkpoint(tmp_path / "ofa.pth", tmp_path / "ofa.pth")

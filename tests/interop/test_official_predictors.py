@@ -194,6 +194,8 @@ def test_files_that_do_not_fit(tmp_path, tutorial, resnet):
         ({"4.bias": torch.zeros(7)}, "its layers have shapes"),
         ({"4.weight": torch.zeros(7)}, "it holds 0.bias, 0.weight"),
         ({"classifier.weight": torch.zeros(7)}, "it holds 0.bias, 0.weight"),
+        ({1: torch.zeros(7)}, "it holds 0.bias, 0.weight"),
+        ({"base_acc": torch.zeros(0)}, "it holds 0.bias, 0.weight"),
     ):
         torch.save({**tensors, **change}, tmp_path / "other")
         with pytest.raises(FileFormatError, match=f"is not an accuracy predictor: {message}"):

@@ -59,7 +59,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     if foreign := [key for key, value in tensors.items() if not isinstance(value, Tensor)]:
         raise FileFormatError(f"{path} is no checkpoint: {foreign[0]!r} is no tensor")
     try:
-        return to_official(tensors) if is_mmrazor(tensors) else dict(tensors)
+        return to_official(tensors) if is_mmrazor(tensors) else {str(key): value for key, value in tensors.items()}
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
 

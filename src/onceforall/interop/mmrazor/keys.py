@@ -86,7 +86,7 @@ def _layer_of(index: int, depths: Sequence[int]) -> tuple[int, int]:
 
 def is_mmrazor(tensors: Mapping[str, Any]) -> bool:
     """Whether the names are MMRazor's."""
-    return any(key.removeprefix(_PREFIX).startswith("backbone.") for key in tensors)
+    return any(str(key).removeprefix(_PREFIX).startswith("backbone.") for key in tensors)
 
 
 def to_mmrazor(tensors: Mapping[str, Any], depths: Sequence[int] | None = None) -> dict[str, Any]:
@@ -99,6 +99,7 @@ def to_mmrazor(tensors: Mapping[str, Any], depths: Sequence[int] | None = None) 
     Raises:
         FileFormatError: other tensors, or depths that do not fit them.
     """
+    tensors = {str(key): value for key, value in tensors.items()}
     depths = _checked_depths(tensors, depths)
     return {razor_key(key, depths): value for key, value in tensors.items()}
 
@@ -111,6 +112,7 @@ def to_official(tensors: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         FileFormatError: tensors of something else.
     """
+    tensors = {str(key): value for key, value in tensors.items()}
     if any(key.startswith(_PREFIX) for key in tensors):
         tensors = {key: value for key, value in tensors.items() if key.startswith(_PREFIX)}
     blocks: dict[int, int] = {}

@@ -174,11 +174,12 @@ def _layers(path: str | Path, tensors: Mapping[str, Any]) -> tuple[Layers, float
     found: dict[int, dict[str, np.ndarray]] = {}
     offset, unknown = 0.0, []
     for key, value in tensors.items():
-        match = pattern.fullmatch(key)
-        if not isinstance(value, torch.Tensor) or (match is None and key != "base_acc"):
+        match = pattern.fullmatch(str(key))
+        is_offset = key == "base_acc" and isinstance(value, torch.Tensor) and value.numel() == 1
+        if not isinstance(value, torch.Tensor) or (match is None and not is_offset):
             unknown.append(key)
         elif match is None:
-            offset = float(value.double().reshape(-1)[0])
+            offset = float(value)
         else:
             found.setdefault(int(match[1]), {})[match[2]] = value.detach().double().numpy()
     layers = [found[number] for number in sorted(found)]

@@ -36,6 +36,8 @@ def space_from_tensors(tensors: Mapping[str, Any]) -> SearchSpace:
         re.sub(r"\.(conv|linear)(?=\.\1\.weight$)", "", str(key)): tuple(getattr(v, "shape", ()))
         for key, v in tensors.items()
     }
+    # Other numbers of dimensions belong to other networks.
+    shapes = {key: shape for key, shape in shapes.items() if len(shape) == (2 if ".linear." in key else 4)}
     classifier, stem = shapes.get("classifier.linear.weight"), shapes.get("input_stem.0.conv.weight")
     if classifier and stem:
         return create_space("resnet50", classifier[0], stem[1])
