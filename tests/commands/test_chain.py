@@ -107,11 +107,11 @@ def searched_macs(run) -> int:
 
 def test_finetune_and_export(searched, capsys):
     out = output(capsys, "finetune", f"run={searched.folder}", "arch=smallest", "epochs=0.5", "calibration_images=100")
-    assert "before" in out
-    assert "after" in out
+    assert all(label in out for label in ("before, hold-out", "after, hold-out", "after, test"))
     name = searched.space().smallest.name
     described = json.loads(searched.finetune_path(name).with_suffix(".json").read_text())
     assert 0 <= described["after"]["top1"] <= 1
+    assert described["test"]["images"] == len(searched.load_data().test)
     assert described["classes"] == [str(number) for number in range(10)]
     words = ["finetuned=true", "images=32", "calibration_images=100", "measure=false"]
     output(capsys, "export", f"run={searched.folder}", "arch=smallest", *words)

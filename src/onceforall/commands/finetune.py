@@ -26,7 +26,7 @@ class FinetuneCommandConfig(FinetuneConfig):
 
 
 def finetune(config: FinetuneCommandConfig) -> "FinetuneResult":
-    """Fine-tune one sub-network of a run; prints accuracy before and after, writes it into finetune/.
+    """Fine-tune one sub-network of a run; prints hold-out accuracy before and after, test accuracy, writes finetune/.
 
     Raises:
         RunError, ConfigError, InvalidArch, DataError, StorageError.
@@ -54,11 +54,14 @@ def finetune(config: FinetuneCommandConfig) -> "FinetuneResult":
     (member,) = members.describe(space, [arch], run.newest_latency())
     rows = [
         members.row(members.with_accuracy(member, found), label)
-        for label, found in (("before", result.before), ("after", result.after))
+        for label, found in (
+            ("before, hold-out", result.before),
+            ("after, hold-out", result.after),
+            ("after, test", result.test),
+        )
         if found is not None
     ]
-    title = f"{run.folder}: {arch.name}, {config.epochs:g} epochs, hold-out accuracy"
-    out.print(table(title, members.COLUMNS, rows))
+    out.print(table(f"{run.folder}: {arch.name}, {config.epochs:g} epochs", members.COLUMNS, rows))
     out.print(f"written: {path}.safetensors and .json")
     out.print(f"next: ofa export run={run.folder} arch={arch.name} finetuned=true")
     return result
@@ -73,7 +76,7 @@ def save_result(run: Run, space: "SearchSpace", arch: "Arch", result: "FinetuneR
     kept = {key: described[key] for key in ("classes", "mean", "std", "in_chans")}
     measured = {
         label: None if found is None else {key: value for key, value in asdict(found).items() if key != "arch"}
-        for label, found in (("before", result.before), ("after", result.after))
+        for label, found in (("before", result.before), ("after", result.after), ("test", result.test))
     }
     trained = {"epochs": config.epochs, "batch_size": config.batch_size, "seed": config.seed, "distill": config.distill}
     save_finetuned(result.network, path, space, arch, {**kept, "name": arch.name, **measured, "finetune": trained})

@@ -250,12 +250,12 @@ def tests(contents: RunContents, page: Page) -> str:
     tuned = [
         (
             f"<code>{safe(record.get('name', '–'))}</code>",
-            *(percent((record.get(when) or {}).get("top1"), digits=2) for when in ("before", "after")),
+            *(percent((record.get(when) or {}).get("top1"), digits=2) for when in ("before", "after", "test")),
             safe((record.get("finetune") or {}).get("epochs", "–")),
         )
         for record in contents.finetuned
     ]
-    columns = ("fine-tuned network", "hold-out top-1 before", "after", "epochs")
+    columns = ("fine-tuned network", "hold-out top-1 before", "after", "test top-1 after", "epochs")
     return shown + (table(columns, tuned) if tuned else "")
 
 

@@ -15,7 +15,7 @@ from ..files import atomic_path, read_json, tensor_pair, write_json
 from ..space import Arch, SearchSpace
 from ..supernets import Supernet, build_supernet
 from .config import FinetuneConfig
-from .evaluate import Evaluation, measure_accuracy, part_of
+from .evaluate import Evaluation, Part, measure_accuracy, part_of
 from .loading import calibration_images, loading
 from .optimizer import base_learning_rate, check_optimizer, create_optimizer, set_learning_rate
 from .phases import Objective
@@ -28,11 +28,15 @@ _EVAL_BATCH = 200
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """A fine-tuned network and its hold-out accuracy before and after, both with calibrated batch norm."""
+    """A fine-tuned network, its hold-out accuracy before and after, and its test accuracy after.
+
+    All with calibrated batch norm; None where there are no such images.
+    """
 
     network: nn.Module
     before: Evaluation | None
     after: Evaluation | None
+    test: Evaluation | None
 
 
 def finetune(
@@ -47,7 +51,7 @@ def finetune(
     """Extract a sub-network and train it as a plain network with a cosine learning rate.
 
     Its learning rate is base_learning_rate * batch_size / 256, as in supernet training. With `config.distill` the
-    largest network of the supernet teaches it. Accuracies are None when the source has no hold-out images.
+    largest network of the supernet teaches it.
 
     Args:
         source: the images the supernet was trained on.
@@ -61,14 +65,15 @@ def finetune(
     target = torch.device(device) if device is not None else next(supernet.parameters()).device
     network = _prepare(supernet.extract(arch), target)
     _calibrate(network, arch, source, config, target)
-    before = _evaluate(network, arch, source, config, target)
+    before = _evaluate(network, arch, source, "holdout", config, target)
     teacher = None
     if config.distill:
         teacher = _prepare(supernet.extract(supernet.space.largest), target).requires_grad_(False)
         _calibrate(teacher, arch, source, config, target)
     _train(network.train(), arch, source, config, teacher, target, progress)
     _calibrate(network, arch, source, config, target)
-    return FinetuneResult(network, before, _evaluate(network, arch, source, config, target))
+    after, test = (_evaluate(network, arch, source, part, config, target) for part in ("holdout", "test"))
+    return FinetuneResult(network, before, after, test)
 
 
 def _train(
@@ -175,13 +180,12 @@ def _calibrate(
 
 
 def _evaluate(
-    network: nn.Module, arch: Arch, source: DataSource, config: FinetuneConfig, device: torch.device
+    network: nn.Module, arch: Arch, source: DataSource, part: Part, config: FinetuneConfig, device: torch.device
 ) -> Evaluation | None:
-    if len(source.holdout) == 0:
+    if len(getattr(source, part)) == 0:
         return None
     common = loading(source, device, config.workers)
-    holdout = part_of(source, "holdout")
-    batches = eval_batches(holdout, resolution=arch.resolution, batch_size=_EVAL_BATCH, **common)
+    batches = eval_batches(part_of(source, part), resolution=arch.resolution, batch_size=_EVAL_BATCH, **common)
     return Evaluation(arch, *measure_accuracy([network], batches)[0])
 
 
