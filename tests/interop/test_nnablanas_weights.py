@@ -190,6 +190,79 @@ def test_missing_and_unexpected_parameters_are_listed(mobile_file, tmp_path):
     ]
 
 
+def test_a_file_has_matrices_only_for_the_steps_of_its_own_kernel_sizes(mobile, mobile_file, tmp_path):
+    """7 and 5 alone, as in the older stages for kernels and depths: what the step from 5 to 3 would be is not there."""
+    steps = [f"blocks/{index}/conv/depth_conv/conv/5to3_matrix" for index in range(1, 21)]
+    path = copied_without(mobile_file, tmp_path / "k75.h5", removed=steps)
+    for options in ({"kernel_sizes": [5, 7]}, {}):
+        loaded = create_supernet("mbv3_w1.0", 10, **options)
+        assert load_h5(loaded, path) == [f"missing {name}" for name in steps]
+        layer, stored = loaded.block(2, 1).depthwise, mobile.block(2, 1).depthwise
+        assert torch.equal(layer.transforms["7to5"], stored.transforms["7to5"])
+        assert torch.equal(layer.transforms["5to3"], torch.eye(9))
+        assert torch.equal(layer.active_weight(240, 5), stored.active_weight(240, 5))
+    without_first = [name.replace("5to3", "7to5") for name in steps]
+    damaged = copied_without(mobile_file, tmp_path / "k3.h5", removed=without_first)
+    with pytest.raises(FileFormatError, match=r"missing blocks/1/conv/depth_conv/conv/7to5_matrix; .* and 15 more"):
+        load_h5(loaded, damaged)
+    partial = copied_without(mobile_file, tmp_path / "partial.h5", removed=steps[:-1])
+    with pytest.raises(FileFormatError, match=r"missing blocks/1/conv/depth_conv/conv/5to3_matrix; .* and 14 more"):
+        load_h5(loaded, partial)
+
+
+def test_one_step_from_7_to_3_is_the_same_3x3_in_two(mobile, mobile_file, tmp_path):
+    generator = torch.Generator().manual_seed(5)
+    layers = [f"blocks/{index}/conv/depth_conv/conv/" for index in range(1, 21)]
+    matrices = {f"{layer}7to3_matrix": torch.randn(9, 9, generator=generator) for layer in layers}
+    path = copied_without(
+        mobile_file,
+        tmp_path / "k73.h5",
+        removed=[f"{layer}{step}_matrix" for layer in layers for step in ("7to5", "5to3")],
+        added=[(name, matrix.numpy()) for name, matrix in matrices.items()],
+    )
+    loaded = supernet_of("mbv3_w1.0", seed=6)
+    assert load_h5(loaded, path) == []
+    for stage, block in ((0, 0), (4, 3)):
+        layer = loaded.block(stage, block).depthwise
+        stock = layer.weight[:, :, 2:5, 2:5].flatten(1) @ matrices[f"{layers[4 * stage + block]}7to3_matrix"]
+        assert torch.allclose(layer.active_weight(len(layer.weight), 3).flatten(1), stock, atol=1e-6)
+        assert torch.equal(layer.weight, mobile.block(stage, block).depthwise.weight)
+    odd = copied_without(path, tmp_path / "odd.h5", removed=[f"{layers[2]}7to3_matrix"])
+    with pytest.raises(FileFormatError, match=r"missing blocks/3/conv/depth_conv/conv/7to5_matrix"):
+        load_h5(loaded, odd)
+    mixed = copied_without(
+        path, tmp_path / "mixed.h5", added=[(f"{layers[2]}5to3_matrix", np.eye(9, dtype=np.float32))]
+    )
+    with pytest.raises(FileFormatError, match=r"missing blocks/1/conv/depth_conv/conv/7to5_matrix"):
+        load_h5(loaded, mixed)
+
+
+def test_kernels_smaller_than_those_kept_are_named(mobile, mobile_file, tmp_path):
+    names = [f"blocks/{index}/conv/depth_conv/conv/" for index in range(1, 21)]
+    kernels = [f"{name}conv/_W" for name in names]
+    path = copied_without(
+        mobile_file,
+        tmp_path / "k53.h5",
+        removed=[*kernels, *(f"{name}7to5_matrix" for name in names)],
+        added=[
+            (name, mobile.block(*divmod(index, 4)).depthwise.weight[:, :, 1:6, 1:6].detach().numpy())
+            for index, name in enumerate(kernels)
+        ],
+    )
+    with pytest.raises(
+        FileFormatError,
+        match=r"k53\.h5 .*: blocks/1/conv/depth_conv/conv/conv/_W has kernels of 5x5; this network needs a file with 7x7;",
+    ):
+        load_h5(supernet_of("mbv3_w1.0"), path)
+
+
+@pytest.mark.parametrize("name", ["proxyless_w1.3", "mbv3_small", "resnet_small", "cifar_kdw"])
+def test_networks_that_nnablanas_does_not_have_are_not_written(name, tmp_path):
+    with pytest.raises(FileFormatError, match=f"NNablaNAS has no network like {name}"):
+        save_h5(supernet_of(name), tmp_path / "weights.h5")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_of_another_network_is_refused_as_a_whole(mobile_file):
     network = supernet_of("resnet50", seed=3)
     before = {key: value.clone() for key, value in network.state_dict().items()}

@@ -68,8 +68,10 @@ def parameter_names(network: nn.Module) -> dict[str, tuple[str, ...]]:
     norms = {name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)}
     keys = [key for key in network.state_dict() if not key.endswith("num_batches_tracked")]
     if isinstance(network, Supernet):
-        if not isinstance(network.space.layout, MobileLayout | BottleneckLayout):
-            raise FileFormatError(f"NNablaNAS has no network like {network.space.name}")
+        layout = network.space.layout
+        mobile = isinstance(layout, MobileLayout) and [stage.max_depth for stage in layout.stages] == [4] * 5
+        if not mobile and not isinstance(layout, BottleneckLayout):
+            raise FileFormatError(f"NNablaNAS has no network like {network.space.name}: use an mbv3 or resnet50 space")
         return {key: _both(official_key(network, key), key, norms) for key in keys}
     try:
         return {key: (f"{layer}/{_leaf(key, norms)}",) for key, layer in _static_layers(network, keys)}

@@ -1,6 +1,7 @@
 """HDF5 parameter files of NNablaNAS, both ways."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from ...files import atomic_path
 from ...supernets.zoo import is_identity
 from .names import as_array, from_layout, is_trained, parameter_names
 
+_STEP = re.compile(r"(\d)to(\d)_matrix$")
+
 
 def load_h5(network: nn.Module, path: str | Path, strict: bool = True, other_classes: bool = False) -> list[str]:
     """Load an HDF5 parameter file into a supernet, or into a network that `extract` made.
 
-    Files of elastic and of static networks are understood. A file without kernel matrices fits every supernet (a
-    network of one kernel size has none); they keep their values. Matrices that are the identity are no obstacle to a
-    supernet without them.
+    Files of elastic and of static networks are understood. A network has matrices only for the steps between its own
+    kernel sizes: those of steps below them, which no layer of the file has, keep their values. One step from 7x7 to
+    3x3 is read as two, of which the first is the identity. Matrices that are the identity are no obstacle to a supernet
+    without them.
 
     Args:
         network: an mbv3 or resnet50 supernet, or one of its extracted networks.
@@ -39,22 +43,23 @@ def load_h5(network: nn.Module, path: str | Path, strict: bool = True, other_cla
     used: set[str] = set()
     problems: list[str] = []
     excused: list[str] = []
-    has_matrices = any(name.endswith("_matrix") for name in found)
     all_names = parameter_names(network)
-    if not any(names[0].endswith("_matrix") for names in all_names.values()):
+    if any(names[0].endswith("_matrix") for names in all_names.values()):
+        found = _in_two_steps(found)
+    else:
         found = {name: t for name, t in found.items() if not (name.endswith("_matrix") and is_identity(t))}
+    steps = _steps(found)
     for key, names in all_names.items():
         name = next((name for name in names if name in found), None)
         if name is None:
-            without = names[0].endswith("_matrix") and not has_matrices
-            (excused if without else problems).append(f"missing {names[0]}")
+            (excused if _is_below(names[0], steps) else problems).append(f"missing {names[0]}")
             continue
         used.add(name)
         tensor = from_layout(name, found[name])
         if tensor.shape == own[key].shape:
             loaded[key] = tensor.to(own[key].dtype)
             continue
-        text = f"{name} has shape {tuple(tensor.shape)}, needs {tuple(own[key].shape)}"
+        text = f"{name} {_difference(tensor.shape, own[key].shape)}"
         (excused if other_classes and name.startswith("classifier/") else problems).append(text)
     problems += [f"unexpected {name}" for name in sorted(set(found) - used)]
     if strict and problems:
@@ -80,7 +85,39 @@ def save_h5(network: nn.Module, path: str | Path) -> None:
             dataset.attrs["index"] = index
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def _difference(shape: torch.Size, needed: torch.Size) -> str:
+    if len(shape) == len(needed) == 4 and shape[:2] == needed[:2]:
+        return f"has kernels of {shape[2]}x{shape[3]}; this network needs a file with {needed[2]}x{needed[3]}"
+    return f"has shape {tuple(shape)}, needs {tuple(needed)}"
+
+
+def _steps(names: Iterable[str]) -> set[tuple[int, int]]:
+    """The pairs of kernel sizes, larger and smaller, between which there are matrices."""
+    return {(int(match[1]), int(match[2])) for name in names if (match := _STEP.search(name))}
+
+
+def _is_below(name: str, steps: set[tuple[int, int]]) -> bool:
+    """Whether a parameter is the matrix of a step that begins where all of a file's steps have ended."""
+    match = _STEP.search(name)
+    return match is not None and all(smaller >= int(match[1]) for _, smaller in steps)
+
+
+def _in_two_steps(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A file of kernel sizes 7 and 3 alone with the steps of our supernets.
+
+    The 5x5 in between is then the centre of the 7x7, whose own centre the one matrix takes: the same 3x3.
+    """
+    if _steps(found) != {(7, 3)}:
+        return found
+    split: dict[str, Tensor] = {}
+    for name, tensor in found.items():
+        split[name.replace("7to3_matrix", "5to3_matrix")] = tensor
+        if name.endswith("7to3_matrix"):
+            split[name.replace("7to3_matrix", "7to5_matrix")] = torch.eye(25)
+    return split
+
+
+def _read(path: Path) -> dict[str, Tensor]:
     """All datasets of a file by their path. Raises FileFormatError."""
     h5py = _h5py()
     found: dict[str, Tensor] = {}
