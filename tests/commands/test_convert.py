@@ -9,7 +9,8 @@ import torch
 
 import onceforall as ofa
 from onceforall import cli
-from onceforall.interop import official
+from onceforall.interop import nnablanas, official
+from onceforall.interop.mmrazor import subnet_tensors
 from onceforall.space import Arch, create_space
 
 SPACE, CLASSES = "mbv3_w0.35", 3
@@ -159,3 +160,19 @@ def test_mistakes(place, supernet, capsys, unchanged):
             ),
         ):
             assert message in error(capsys, *words), words
+
+
+def test_the_file_of_a_sub_network_of_nnablanas_is_cut_with_its_architecture(place, supernet, capsys, unchanged):
+    arch = supernet.space.uniform(5, 4, 3)
+    nnablanas.save_h5(supernet.extract(arch), "static.h5")
+    Path("arch.json").write_text(arch.to_json())
+    named = ["source=static.h5", f"space={SPACE}", f"num_classes={CLASSES}"]
+    convert(capsys, *named, "arch=arch.json", "to=official", "out=subnet.pth")
+    written, expected = torch.load("subnet.pth", weights_only=True)["state_dict"], subnet_tensors(supernet, arch)
+    assert written.keys() == expected.keys()
+    assert all(torch.equal(value, expected[key]) for key, value in written.items() if value.dim())
+    with unchanged(place):
+        said = error(capsys, *named, "to=supernet", "out=whole")
+    assert (
+        "static.h5 holds one sub-network, not a supernet mbv3_w0.35; ofa evaluate and ofa convert to=official" in said
+    )

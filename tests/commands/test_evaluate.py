@@ -49,6 +49,7 @@ def files(tmp_path_factory, supernet) -> Path:
     supernet.save(folder / "ours", {"classes": ["apple", "banana", "cherry"], **IMAGENET})
     supernet.save(folder / "fruit", {"classes": ["apple", "banana", "quince"]})
     save_h5(supernet, folder / "nnabla.h5")
+    save_h5(supernet.extract(arch), folder / "nnabla_static.h5")
     return folder
 
 
@@ -94,6 +95,7 @@ def test_every_kind_of_checkpoint_is_the_same_network(files, photos, tmp_path):
         "ours",
         "ours.safetensors",
         "nnabla.h5",
+        "nnabla_static.h5",
     ):
         evaluate(*common, f"checkpoint={files / name}", f"out={tmp_path}/result.json")
         results[name] = (tmp_path / "result.json").read_text()
@@ -187,6 +189,8 @@ def test_the_configuration_is_shown(capsys):
         (["checkpoint={files}/fruit"], "tells other classes apart"),
         (["checkpoint={files}/ours", "data.in_chans=1"], "is for 3 channels"),
         (["checkpoint={files}/razor_static.pth", "arch={files}/arch.json,smallest"], "it cannot be evaluated as 2"),
+        (["checkpoint={files}/nnabla_static.h5", "arch=largest"], "name the sub-network of the file with arch="),
+        (["checkpoint={files}/nnabla_static.h5", "arch={files}/arch.json,smallest"], "it cannot be evaluated as 2"),
         (["space=mbv3_w1.2"], "not a checkpoint of mbv3_w1.2"),
         (["space=mbv4"], "no space named 'mbv4'"),
         (["data.root={files}/nowhere"], "nowhere does not exist"),

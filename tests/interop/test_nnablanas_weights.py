@@ -251,7 +251,7 @@ def test_kernels_smaller_than_those_kept_are_named(mobile, mobile_file, tmp_path
     )
     with pytest.raises(
         FileFormatError,
-        match=r"k53\.h5 .*: blocks/1/conv/depth_conv/conv/conv/_W has kernels of 5x5; this network needs a file with 7x7;",
+        match=r"k53\.h5 .*: blocks/1/conv/depth_conv/conv/conv/_W has kernels of 5x5; this network needs .* 7x7;",
     ):
         load_h5(supernet_of("mbv3_w1.0"), path)
 

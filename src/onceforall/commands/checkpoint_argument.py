@@ -42,11 +42,16 @@ def load_subject(config: "EvaluateConfig", source: "DataSource") -> tuple["Super
         supernet.reset_parameters(config.seed)
         return supernet, archs, f"random weights of seed {config.seed}"
     if path.suffix in (".h5", ".hdf5"):
-        from ..interop.nnablanas import load_h5
+        from ..interop.nnablanas import load_checkpoint
 
-        load_h5(supernet, path)
-        return supernet, archs, f"weights of {path}"
-    return supernet, archs, _load_torch(supernet, path, archs, source)
+        kind = load_checkpoint(supernet, path, archs[0])
+    else:
+        kind = _load_torch(supernet, path, archs, source)
+    if kind == "supernet":
+        return supernet, archs, f"weights of the supernet {path}, cut to size"
+    if len({(arch.stages, arch.width_mults) for arch in archs}) > 1:
+        raise ConfigError(f"{path} holds one sub-network; it cannot be evaluated as {len(archs)}")
+    return supernet, archs, f"weights of the sub-network {path}"
 
 
 def _ours(config: "EvaluateConfig", path: Path, source: "DataSource") -> "Supernet":
@@ -74,14 +79,9 @@ def _load_torch(supernet: "Supernet", path: Path, archs: Sequence[Arch], source:
         if name in tensors:
             _same_classes(path, len(tensors[name]), source)
     try:
-        kind = load_checkpoint(supernet, tensors, archs[0])
+        return load_checkpoint(supernet, tensors, archs[0])
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
-    if kind == "supernet":
-        return f"weights of the supernet {path}, cut to size"
-    if len({arch.stages for arch in archs}) > 1:
-        raise ConfigError(f"{path} holds one sub-network; it cannot be evaluated as {len(archs)}")
-    return f"weights of the sub-network {path}"
 
 
 def _archs(config: "EvaluateConfig", supernet: "Supernet") -> list[Arch]:

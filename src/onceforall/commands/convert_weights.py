@@ -87,6 +87,7 @@ def _read(config: "ConvertConfig") -> tuple["Supernet", str]:
     from ..interop import mmrazor, nnablanas, official
     from ..interop.mmrazor.keys import is_mmrazor
     from ..supernets import build_supernet, load_supernet
+    from .arch_argument import parse_arch
 
     path = _path(config)
     tensors = _torch_tensors(path)
@@ -104,7 +105,10 @@ def _read(config: "ConvertConfig") -> tuple["Supernet", str]:
         if config.space is None:
             raise ConfigError(f"{path} does not tell its search space; name it with space=...")
         supernet = build_supernet(_space(config, create_space(config.space)))
-        nnablanas.load_h5(supernet, path)
+        if config.arch is None:
+            lacking = nnablanas.load_h5(supernet, path)
+        else:
+            nnablanas.load_checkpoint(supernet, path, parse_arch(config.arch, supernet.space, any_resolution=True))
     else:
         supernet = load_supernet(path)
     params = millions(sum(parameter.numel() for parameter in supernet.parameters()))

@@ -5,6 +5,7 @@ from .experiments import Experiment, load_experiment
 from .genotypes import arch_from_genotype, genotype_from_arch
 from .operators import OP_CANDIDATES, op_name, parse_op_candidates
 from .settings import train_settings
+from .subnet import load_checkpoint
 from .weights import load_h5, save_h5
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "arch_from_genotype",
     "genotype_from_arch",
     "in_our_words",
+    "load_checkpoint",
     "load_experiment",
     "load_h5",
     "op_name",

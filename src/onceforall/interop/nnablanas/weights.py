@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import FileFormatError, MissingExtra
 from ...files import atomic_path
+from ...supernets import Supernet
 from ...supernets.zoo import is_identity
 from .names import as_array, from_layout, is_trained, parameter_names
 
@@ -64,6 +65,12 @@ def load_h5(network: nn.Module, path: str | Path, strict: bool = True, other_cla
     problems += [f"unexpected {name}" for name in sorted(set(found) - used)]
     if strict and problems:
         listed = "; ".join(problems[:5]) + (f" and {len(problems) - 5} more" if len(problems) > 5 else "")
+        # Other classes or channels alone make no sub-network of the largest one.
+        if isinstance(network, Supernet) and _is_static(found) and any("blocks/" in text for text in problems):
+            raise FileFormatError(
+                f"{path} holds one sub-network, not a supernet {network.space.name}; ofa evaluate and ofa convert "
+                f"to=official or to=mmrazor take it with arch=: {listed}"
+            )
         raise FileFormatError(f"{path} does not hold the parameters of this network: {listed}")
     network.load_state_dict(loaded, strict=False)
     return problems + excused
@@ -89,6 +96,16 @@ def _difference(shape: torch.Size, needed: torch.Size) -> str:
     if len(shape) == len(needed) == 4 and shape[:2] == needed[:2]:
         return f"has kernels of {shape[2]}x{shape[3]}; this network needs a file with {needed[2]}x{needed[3]}"
     return f"has shape {tuple(shape)}, needs {tuple(needed)}"
+
+
+def holds_static_network(path: str | Path) -> bool:
+    """Whether an HDF5 parameter file holds a static network, of any size. Raises FileFormatError."""
+    return _is_static(_read(Path(path)))
+
+
+def _is_static(names: Iterable[str]) -> bool:
+    """Elastic layers keep their batch norm in one of their own."""
+    return not any("/bn/bn/" in name for name in names)
 
 
 def _steps(names: Iterable[str]) -> set[tuple[int, int]]:
