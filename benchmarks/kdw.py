@@ -52,6 +52,7 @@ SHORT = {
     "kdw_verbatim": ["epochs=1.5", "data.max_train=25000"],
 }
 FINETUNE_EPOCHS = {"kdw": 0.3, "kdw_verbatim": 0.05}
+FINETUNE_WORDS = {"kdw": [], "kdw_verbatim": ["finetune_learning_rate=2e-5"]}
 
 
 def ofa(words: list[str], processes: int = 1) -> None:
@@ -77,7 +78,8 @@ def measure(preset: str, words: list[str], folder: Path, processes: int, finetun
         "core_minutes": round(processor_minutes() - busy, 1),
     }
     table = folder / "table.json"
-    ofa(["evaluate", f"run={folder}", "all=true", f"finetune_epochs={finetune_epochs:g}", f"out={table}"])
+    finetuned = [f"finetune_epochs={finetune_epochs:g}", *FINETUNE_WORDS[preset]]
+    ofa(["evaluate", f"run={folder}", "all=true", *finetuned, f"out={table}"])
     run = Run(folder)
     log = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
     steps = [line for line in log if line["kind"] == "train"]

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from onceforall import cli
+from onceforall.commands.finetune_each import settings_of_run
 from onceforall.cost import count_macs
 from onceforall.run import Run
 from onceforall.space import Arch
-from onceforall.train.finetune import load_finetuned
+from onceforall.train.finetune import finetune, load_finetuned
 
 CONFIGS = [(k, d, w) for k in (5, 7) for d in (2, 3) for w in (2, 4)]
 
@@ -56,6 +57,23 @@ def accuracy(network: torch.nn.Module, source, count: int) -> float:
     return right / count
 
 
+def test_the_published_fine_tuning(run, shared, monkeypatch):
+    """At its own rate, whatever the batch of the run, without warm-up and with the optimiser of the run."""
+    published = json.loads((shared / "golden" / "seed003.json").read_text())["phases"][4]
+    assert (published["name"], published["epochs"]) == ("subnet_finetune", 25)
+    rates = []
+    monkeypatch.setitem(finetune.__globals__, "set_learning_rate", lambda _, rate: rates.append(rate))
+    settings = settings_of_run(run, 0.1, published["lr"])
+    finetune(run.load_supernet(), run.space().smallest, run.load_data(), settings)
+    assert rates[0] == max(rates) == pytest.approx(published["lr"], rel=0.1)
+    assert rates == sorted(rates, reverse=True)
+    trained = run.read_config().optimizer
+    assert (settings.optimizer.nesterov, settings.optimizer.weight_decay) == (trained.nesterov, trained.weight_decay)
+    rates.clear()
+    finetune(run.load_supernet(), run.space().smallest, run.load_data(), settings_of_run(run, 0.1))
+    assert max(rates) == pytest.approx(0.1 * 0.4 * 32 / 256, rel=0.1)
+
+
 def test_without_the_flag_nothing_is_fine_tuned(run, capsys):
     arch = json.dumps(run.space().smallest.to_dict())
     assert cli.main(["evaluate", f"run={run.folder}", f"arch={arch}", "part=holdout", "calibration_images=50"]) == 0
@@ -69,6 +87,8 @@ def test_without_the_flag_nothing_is_fine_tuned(run, capsys):
     [
         (["finetune_epochs=0"], "finetune_epochs=0: must be positive"),
         (["finetune_epochs=-1"], "finetune_epochs=-1: must be positive"),
+        (["finetune_learning_rate=0.1"], "finetune_learning_rate needs finetune_epochs="),
+        (["finetune_epochs=1", "finetune_learning_rate=0"], "finetune_learning_rate=0: must be positive"),
         (["finetune_epochs=many"], "finetune_epochs: the value 'many' is not a number or null"),
     ],
 )

@@ -52,6 +52,9 @@ class EvaluateConfig:
     finetune_epochs: float | None = setting(
         None, "run: also train every network alone for so many epochs, and show its accuracy after; null: do not"
     )
+    finetune_learning_rate: float | None = setting(
+        None, "of finetune_epochs: from the first step on, whatever the batch; null: a tenth of the run's, rising first"
+    )
     out: str | None = setting(None, "JSON file for the results; null: the run's evaluate/, none for a checkpoint")
     data: DataConfig = field(default_factory=DataConfig)
 

@@ -1,5 +1,6 @@
 """Fine-tuning every network of a table, and its accuracy afterwards."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,20 +16,28 @@ if TYPE_CHECKING:
     from .evaluate import EvaluateConfig, Subject
 
 
-def settings_of_run(run: Run, epochs: float) -> FinetuneConfig:
-    """Fine-tuning as the run was trained, from labels alone, at a tenth of its learning rate."""
+def settings_of_run(run: Run, epochs: float, learning_rate: float | None = None) -> FinetuneConfig:
+    """Fine-tuning as the run was trained, from labels alone, at a tenth of its learning rate.
+
+    Args:
+        learning_rate: in place of that tenth, whatever the batch, and from the first step on.
+    """
     from ..train.optimizer import base_learning_rate
 
     trained = run.read_config()
+    batch_size = trained.batch_size or FinetuneConfig.batch_size
+    given = learning_rate is not None
+    base = learning_rate * 256 / batch_size if given else 0.1 * base_learning_rate(trained.optimizer)
     return FinetuneConfig(
         epochs=epochs,
-        batch_size=trained.batch_size or FinetuneConfig.batch_size,
+        batch_size=batch_size,
         seed=trained.seed,
         distill=False,
         label_smoothing=trained.recipe.label_smoothing,
         precision=trained.precision,
         workers=trained.data.workers,
-        optimizer=replace(trained.optimizer, base_learning_rate=0.1 * base_learning_rate(trained.optimizer)),
+        learning_rate_warmup=0.0 if given else FinetuneConfig.learning_rate_warmup,
+        optimizer=replace(trained.optimizer, base_learning_rate=base),
         augment=trained.augment,
     )
 
@@ -44,7 +53,7 @@ def finetune_each(
 
     assert config.finetune_epochs is not None
     run = Run.open(config.run)
-    settings = settings_of_run(run, config.finetune_epochs)
+    settings = settings_of_run(run, config.finetune_epochs, config.finetune_learning_rate)
     found = []
     for number, arch in enumerate(subject.archs, start=1):
         doing = f"fine-tuning {arch.name}, {number} of {len(subject.archs)}"
@@ -78,7 +87,12 @@ def _measured(config: "EvaluateConfig", subject: "Subject", arch: "Arch", networ
 
 def check_finetune(config: "EvaluateConfig", processes: int) -> None:
     """Raise ConfigError where `finetune_epochs` cannot be done."""
+    rate = config.finetune_learning_rate
+    if rate is not None and not 0 < rate < math.inf:
+        raise ConfigError(f"finetune_learning_rate={rate:g}: must be positive")
     if config.finetune_epochs is None:
+        if rate is not None:
+            raise ConfigError("finetune_learning_rate needs finetune_epochs=, the length of that training")
         return
     if not config.finetune_epochs > 0:
         raise ConfigError(f"finetune_epochs={config.finetune_epochs:g}: must be positive; null leaves the column out")
