@@ -168,6 +168,12 @@ def test_writing_refuses_what_the_candidates_cannot_say():
         genotype_from_arch(create_space("resnet_small").largest)
 
 
+def mapping(**changed):
+    """The largest ResNet-50, some parts otherwise."""
+    widths = {"input_stem1": 1, "input_stem2": 1, "block": [1] * 4}
+    return {"d": {"input_stem1": 2, "block": [2] * 4}, "e": {"block": [0.35] * 18}, "w": widths, **changed}
+
+
 @pytest.mark.parametrize(
     ("genotype", "complaint"),
     [
@@ -176,7 +182,16 @@ def test_writing_refuses_what_the_candidates_cannot_say():
         ([2, 0.3, 1.0], "expand ratio 0.3"),
         ([2, 0.35, 0.5], "width multiplier 0.5"),
         ([2, "wide", 1.0], "no number"),
-        ({"d": {"block": [2] * 4}, "e": {"block": [0.35] * 18}}, "has no 'input_stem1'"),
+        ({"d": {"block": [2] * 4}, "e": {"block": [0.35] * 18}}, "has no 'input_stem1' in 'd'"),
+        (mapping(e=3), "has no 'block' in 'e'; its form is {d:"),
+        (mapping(d={"input_stem1": 2, "block": 5}), "d.block of the genotype is 5, not a list; its form is {d:"),
+        (
+            mapping(w={"input_stem1": [1], "input_stem2": 1, "block": [1] * 4}),
+            "w.input_stem1 .*, not one number",
+        ),
+        (mapping(d={"input_stem1": True, "block": [2] * 4}), "depth True of the stem"),
+        (mapping(e={"block": [True] * 18}), "no number: True"),
+        ([True, 0.35, 1.0], "depth True of the stem"),
         (
             {
                 "d": {"input_stem1": 2, "block": [2] * 4},

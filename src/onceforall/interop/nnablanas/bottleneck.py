@@ -27,12 +27,14 @@ def arch_from_bottleneck_genotype(space: SearchSpace, genotype: Sequence[float] 
             f"a genotype of {space.name} is [depth, expand ratio, width multiplier] or a mapping, "
             f"not a list of {len(genotype)}"
         )
+    if odd := [value for value in (*ratios, *widths) if isinstance(value, bool)]:
+        raise InvalidArch(f"the genotype holds something that is no number: {odd[0]}")
     try:
         ratios, widths = [whole(ratio) for ratio in ratios], [whole(width) for width in widths]
     except (TypeError, ValueError) as error:
         raise InvalidArch(f"the genotype holds something that is no number: {error}") from error
     for part, depth in zip(("the stem", *(f"stage {n}" for n in range(1, 5))), depths, strict=True):
-        if depth not in range(_OPTIONAL + 1):
+        if isinstance(depth, bool) or depth not in range(_OPTIONAL + 1):
             raise InvalidArch(f"depth {depth} of {part} in the genotype is not 0, 1 or 2")
     stem = tuple(Block(3, 1) for _ in range(depths[0] == _OPTIONAL))
     stages = [stem]
@@ -62,13 +64,22 @@ def bottleneck_genotype_from_arch(arch: Arch) -> dict[str, Any]:
 
 
 def _from_mapping(genotype: Mapping[str, Any], blocks: int) -> tuple[list[float], list[float], list[float]]:
-    try:
-        depths = [genotype["d"]["input_stem1"], *genotype["d"]["block"]]
-        ratios = list(genotype["e"]["block"])
-        widths = [genotype["w"]["input_stem1"], genotype["w"]["input_stem2"], *genotype["w"]["block"]]
-    except (KeyError, TypeError) as error:
-        raise InvalidArch(f"the genotype has no {error}; its form is {_FORM}") from error
+    depths = [_entry(genotype, "d", "input_stem1"), *_entry(genotype, "d", "block")]
+    ratios = [*_entry(genotype, "e", "block")]
+    stem = [_entry(genotype, "w", name) for name in ("input_stem1", "input_stem2")]
+    widths = [*stem, *_entry(genotype, "w", "block")]
     for what, values, length in (("d", depths, 5), ("e", ratios, blocks), ("w", widths, 6)):
         if len(values) != length:
             raise InvalidArch(f"{what!r} of the genotype has {len(values)} numbers, not {length}; its form is {_FORM}")
     return depths, ratios, widths
+
+
+def _entry(genotype: Mapping[str, Any], part: str, name: str) -> Any:
+    """One entry of a genotype: a list under `block`, a single value under any other name."""
+    entries = genotype.get(part)
+    if not isinstance(entries, Mapping) or name not in entries:
+        raise InvalidArch(f"the genotype has no {name!r} in {part!r}; its form is {_FORM}")
+    if (name == "block") != (isinstance(entries[name], Sequence) and not isinstance(entries[name], str)):
+        needed = "a list" if name == "block" else "one number"
+        raise InvalidArch(f"{part}.{name} of the genotype is {entries[name]}, not {needed}; its form is {_FORM}")
+    return entries[name]

@@ -177,6 +177,7 @@ def read_torch_file(path: str | Path) -> dict[str, Any]:
         FileFormatError: it is missing, damaged, or needs more than tensors and could run code.
     """
     import pickle
+    import struct
 
     import torch
 
@@ -185,9 +186,15 @@ def read_torch_file(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise FileFormatError(f"{path} does not exist") from error
     except pickle.UnpicklingError as error:
-        raise FileFormatError(f"{path} holds more than tensors; it could run code and is refused: {error}") from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise FileFormatError(f"{path} is not a whole torch file ({error})") from error
+        if "Unsupported operand" in str(error):  # bytes that no pickle of tensors has
+            raise FileFormatError(f"{path} is not a whole torch file") from error
+        # What PyTorch says besides tells how to run that code.
+        what = re.search(r"GLOBAL (\S+)", str(error))
+        named = f" ({what[1]})" if what else ""
+        raise FileFormatError(f"{path} holds more than tensors{named}; it could run code and is refused") from error
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
+        reason = f" ({error})" if str(error) and isinstance(error, RuntimeError | OSError) else ""
+        raise FileFormatError(f"{path} is not a whole torch file{reason}") from error
     if not isinstance(content, dict):
         raise FileFormatError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
     return content
