@@ -10,7 +10,7 @@ import torch
 import onceforall as ofa
 from onceforall import cli
 from onceforall.interop import nnablanas, official
-from onceforall.interop.mmrazor import subnet_tensors
+from onceforall.interop.mmrazor import subnet_tensors, to_mmrazor
 from onceforall.space import Arch, create_space
 
 SPACE, CLASSES = "mbv3_w0.35", 3
@@ -176,3 +176,16 @@ def test_the_file_of_a_sub_network_of_nnablanas_is_cut_with_its_architecture(pla
     assert (
         "static.h5 holds one sub-network, not a supernet mbv3_w0.35; ofa evaluate and ofa convert to=official" in said
     )
+
+
+def test_the_torch_file_of_a_sub_network_is_no_supernet(place, supernet, capsys, unchanged):
+    for kernel, ratio, depth in ((5, 4, 3), (7, 6, 3), (3, 6, 4)):
+        tensors = subnet_tensors(supernet, supernet.space.uniform(kernel, ratio, depth))
+        official.write_torch_file("static.pth", tensors)
+        official.write_torch_file("razor.pth", to_mmrazor(tensors))
+        with unchanged(place):
+            for name in ("static.pth", "razor.pth"):
+                said = error(capsys, f"source={name}", "to=supernet", "out=whole")
+                assert f"{name}: it holds one sub-network, not a supernet mbv3_w0.35; ofa evaluate takes it" in said
+    official.write_torch_file("full.pth", subnet_tensors(supernet, supernet.space.largest))
+    assert "40 kernel matrices" in convert(capsys, "source=full.pth", "to=supernet", "out=full")

@@ -245,6 +245,28 @@ def test_files_that_are_something_else(supernet, tmp_path, monkeypatch):
     assert (tmp_path / "ofa.pth").read_bytes() == whole
 
 
+def test_a_checkpoint_that_lacks_tensors_is_not_renamed(supernet, tmp_path):
+    arch = SPACE.uniform(5, 4, 3, 128)
+    static = subnet_tensors(supernet, arch)
+    for whole, lacking in (
+        (static, "classifier.linear.weight"),
+        (static, "blocks.4.conv.depth_conv.bn.running_var"),
+        (static, "blocks.15.conv.depth_conv.se.fc.reduce.bias"),
+        (supernet_to_official(supernet), "blocks.7.conv.depth_conv.conv.5to3_matrix"),
+        (supernet_to_official(supernet), "blocks.20.conv.inverted_bottleneck.bn.bn.weight"),
+    ):
+        razor = razor_key(lacking, [1, *arch.depths] if whole is static else [1, 4, 4, 4, 4, 4])
+        for to, tensors, name in (("mmrazor", whole, lacking), ("official", to_mmrazor(whole), razor)):
+            torch.save({key: value for key, value in tensors.items() if key != name}, tmp_path / "lacking.pth")
+            with pytest.raises(FileFormatError, match=rf"lacking\.pth: the checkpoint lacks {re.escape(name)}$"):
+                convert_checkpoint(tmp_path / "lacking.pth", tmp_path / "out.pth", to=to)
+    point = "blocks.3.conv.point_linear.conv.weight"
+    torch.save({key: value for key, value in static.items() if key != point}, tmp_path / "lacking.pth")
+    with pytest.raises(FileFormatError, match=r"lacks the point_linear\.conv\.weight of block 3"):
+        convert_checkpoint(tmp_path / "lacking.pth", tmp_path / "out.pth")
+    assert not (tmp_path / "out.pth").exists()
+
+
 def _full_disk(*_: Any) -> None:
     raise OSError(28, "No space left on device")
 

@@ -158,7 +158,9 @@ def test_a_missing_stage_is_named(note8, tmp_path):
         ("backbone.layers.4.0.kernel_size", 9, "(stage 3, block 1) is 9; the candidates are 3, 5, 7"),
         ("backbone.layers.4.3.kernel_size", 4, "(stage 3, block 4) is 4"),  # a block that does not run
         ("backbone.layers.4.0.expand_ratio", 7, "the candidates are 3, 4, 5, 6"),
-        ("backbone.layers.4.0.expand_ratio", 5, "expand ratio 5"),  # MMRazor could, Once-for-All never trained it
+        # MMRazor could, Once-for-All never trained it.
+        ("backbone.layers.4.0.expand_ratio", 5, "(stage 3, block 1) is expand ratio 5, which no network"),
+        ("backbone.layers.3.0.expand_ratio", 5, "(stage 2, block 1) is expand ratio 5, which no network"),
         ("backbone.layers.4.0.expand_ratio", "3", "is 3"),
         ("backbone.layers.4.depth", 5, "(stage 3) is 5; the candidates are 2, 3, 4"),
         ("backbone.layers.1.depth", 2, "the candidates are 1"),

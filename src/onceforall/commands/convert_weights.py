@@ -84,8 +84,7 @@ def _torch_tensors(path: Path) -> "dict[str, Tensor] | None":
 
 def _read(config: "ConvertConfig") -> tuple["Supernet", str]:
     """The supernet in any weights file, and what it is in words."""
-    from ..interop import mmrazor, nnablanas, official
-    from ..interop.mmrazor.keys import is_mmrazor
+    from ..interop import nnablanas
     from ..supernets import build_supernet, load_supernet
     from .arch_argument import parse_arch
 
@@ -93,14 +92,10 @@ def _read(config: "ConvertConfig") -> tuple["Supernet", str]:
     tensors = _torch_tensors(path)
     lacking: list[str] = []
     if tensors is not None:
-        if is_mmrazor(tensors):
-            tensors = mmrazor.to_official(tensors)
-        supernet = build_supernet(_space(config, official.space_from_tensors(tensors)))
-        has_matrices = any(str(key).endswith("_matrix") for key in tensors)
-        lacking = official.load_checkpoint(supernet, tensors, strict=has_matrices)
-        if foreign := [name for name in lacking if not name.endswith("_matrix")]:
-            shown = ", ".join(foreign[:5])
-            raise FileFormatError(f"{path} is no supernet {supernet.space.name}: it lacks {len(foreign)}: {shown}")
+        try:
+            supernet, lacking = _of_tensors(config, tensors)
+        except FileFormatError as error:
+            raise FileFormatError(f"{path}: {error}") from error
     elif path.suffix in (".h5", ".hdf5"):
         if config.space is None:
             raise ConfigError(f"{path} does not tell its search space; name it with space=...")
@@ -114,6 +109,28 @@ def _read(config: "ConvertConfig") -> tuple["Supernet", str]:
     params = millions(sum(parameter.numel() for parameter in supernet.parameters()))
     text = f"supernet {supernet.space.name}, {supernet.space.layout.num_classes} classes, {params} parameters"
     return supernet, text + (f" ({len(lacking)} kernel matrices that it lacks are the identity)" if lacking else "")
+
+
+def _of_tensors(config: "ConvertConfig", tensors: "dict[str, Tensor]") -> "tuple[Supernet, list[str]]":
+    """The supernet in the tensors of a torch file, and what keeps its value. Raises FileFormatError."""
+    from ..interop import mmrazor, official
+    from ..interop.mmrazor.keys import is_mmrazor
+    from ..supernets import build_supernet
+
+    if is_mmrazor(tensors):
+        tensors = mmrazor.to_official(tensors)
+    supernet = build_supernet(_space(config, official.space_from_tensors(tensors)))
+    if mmrazor.holds_subnet(tensors, supernet):
+        raise FileFormatError(
+            f"it holds one sub-network, not a supernet {supernet.space.name}; ofa evaluate takes it with arch=, and "
+            "ofa convert to=official or to=mmrazor renames its tensors"
+        )
+    has_matrices = any(str(key).endswith("_matrix") for key in tensors)
+    lacking = official.load_checkpoint(supernet, tensors, strict=has_matrices)
+    if foreign := [name for name in lacking if not name.endswith("_matrix")]:
+        shown = ", ".join(foreign[:5])
+        raise FileFormatError(f"not a supernet {supernet.space.name}: it lacks {len(foreign)}: {shown}")
+    return supernet, lacking
 
 
 def _space(config: "ConvertConfig", told: SearchSpace) -> SearchSpace:

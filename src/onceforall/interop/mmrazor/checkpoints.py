@@ -1,19 +1,21 @@
 """MMRazor's checkpoints: converted from official files, and loaded into our supernets."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...errors import ConfigError, FileFormatError
 from ...space import Arch, MobileLayout
-from ...supernets import Supernet
+from ...supernets import Supernet, create_supernet
 from ...supernets.mobile import MobileSupernet
 from ..official import checkpoints as official
-from .keys import is_mmrazor, to_mmrazor, to_official
+from .keys import PREFIX, SUPERNET_DEPTHS, is_mmrazor, official_key, razor_key, to_mmrazor, to_official
 
+_RAZOR_BLOCK = re.compile(r"architecture\.backbone\.layer(\d+)\.(\d+)\.")
 _POSITION = re.compile(r"stages\.(\d+)\.(\d+)\.(.+)")
 
 
@@ -32,7 +34,8 @@ def convert_checkpoint(
         The path written.
 
     Raises:
-        FileFormatError: a file that is damaged or holds something else, or depths that do not fit it.
+        FileFormatError: a file that is damaged or holds something else, that lacks tensors of its network (which are
+            listed), or depths that do not fit it.
         ConfigError: `to` is neither. StorageError: the disk is full; an earlier file at `out` is intact.
     """
     if to not in ("mmrazor", "official"):
@@ -45,11 +48,50 @@ def convert_checkpoint(
         )
     try:
         renamed = to_mmrazor(tensors, depths) if to == "mmrazor" else to_official(tensors)
+        if lacking := _lacking(renamed if to == "mmrazor" else tensors, to):
+            more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+            raise FileFormatError(f"the checkpoint lacks {', '.join(lacking[:5])}{more}")
     except FileFormatError as error:
         raise FileFormatError(f"{source}: {error}") from error
     path = Path(out) if out is not None else Path(source).with_name(f"{Path(source).stem}_latest.pth")
     official.write_torch_file(path, renamed, None if tensors is content else content)
     return path
+
+
+def _lacking(tensors: Mapping[str, Tensor], to: str) -> list[str]:
+    """What a checkpoint with MMRazor's names lacks; `to` mmrazor it had official ones, which are then given."""
+    found = {key if key.startswith(PREFIX) else PREFIX + key for key in tensors}
+    elastic = any("trans_matrix" in key for key in found)
+    depths = list(SUPERNET_DEPTHS)
+    if not elastic:  # one network: as many blocks as there are, two in every layer at least
+        blocks = [(int(match[1]), int(match[2])) for key in found if (match := _RAZOR_BLOCK.match(key))]
+        least = (1, 2, 2, 2, 2, 2)
+        depths = [max([few, *(b + 1 for n, b in blocks if n == layer)]) for layer, few in enumerate(least, start=1)]
+    with torch.device("meta"):
+        whole = create_supernet("mbv3_w1.0")  # names do not depend on the width
+    lacking = []
+    for key in whole.state_dict():
+        name = razor_key(official.official_key(whole, key))
+        match = _RAZOR_BLOCK.match(name)
+        idle = match is not None and int(match[2]) >= depths[int(match[1]) - 1]
+        optional = key.endswith("num_batches_tracked") or (".transforms." in key and not elastic)
+        if name not in found and not idle and not optional:
+            lacking.append(official_key(name, depths, elastic) if to == "mmrazor" else name)
+    return lacking
+
+
+def holds_subnet(tensors: Mapping[str, Any], supernet: Supernet) -> bool:
+    """Whether tensors by official names are those of one sub-network of the supernet.
+
+    Then there are no matrices, and only blocks are missing or of other shapes.
+    """
+    if not isinstance(supernet.space.layout, MobileLayout) or any(str(key).endswith("_matrix") for key in tensors):
+        return False
+    own = _plain_shapes(supernet)
+    given = {_plain(str(key)): getattr(value, "shape", None) for key, value in tensors.items()}
+    other = [key for key, shape in given.items() if key not in own or own[key] not in (shape, ())]
+    fewer = _blocks(given) < _blocks(own)
+    return (fewer or bool(other)) and all(key.startswith("blocks.") for key in other)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
@@ -123,9 +165,19 @@ def _is_static(tensors: Mapping[str, Tensor], supernet: Supernet) -> bool:
         return False
     layout = supernet.space.layout
     assert isinstance(layout, MobileLayout)
-    own = {_plain(official.official_key(supernet, key)): value.shape for key, value in supernet.state_dict().items()}
+    own = _plain_shapes(supernet)
     fits = all(own.get(_plain(key)) == value.shape for key, value in tensors.items() if value.dim() > 0)
     return layout.kernel_transforms or not fits
+
+
+def _plain_shapes(supernet: Supernet) -> dict[str, torch.Size]:
+    state = supernet.state_dict()
+    return {_plain(official.official_key(supernet, key)): value.shape for key, value in state.items()}
+
+
+def _blocks(keys: Iterable[str]) -> set[int]:
+    """The numbers of the blocks that official keys belong to."""
+    return {int(key.split(".")[1]) for key in keys if re.match(r"blocks\.\d+\.", key)}
 
 
 def _plain(key: str) -> str:
@@ -136,7 +188,7 @@ def _plain(key: str) -> str:
 
 def _load_static(supernet: Supernet, layout: MobileLayout, arch: Arch, tensors: Mapping[str, Tensor]) -> None:
     given = {_plain(key): value for key, value in tensors.items()}
-    blocks = {int(key.split(".")[1]) for key in given if re.match(r"blocks\.\d+\.", key)}
+    blocks = _blocks(given)
     if len(blocks) != 1 + sum(arch.depths):
         depths = ", ".join(map(str, arch.depths))
         raise FileFormatError(

@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import FileFormatError
 
 SUPERNET_DEPTHS = (1, 4, 4, 4, 4, 4)
-_PREFIX = "architecture."
+PREFIX = "architecture."
 _OFFICIAL_BLOCK = re.compile(r"blocks\.(\d+)\.(?:(?:mobile_inverted_conv|conv)\.)?(.+)")
 _RAZOR_BLOCK = re.compile(r"backbone\.layer(\d+)\.(\d+)\.(.+)")
 _PARTS = {
@@ -39,10 +39,10 @@ def razor_key(key: str, depths: Sequence[int] = SUPERNET_DEPTHS) -> str:
     """
     match = _OFFICIAL_BLOCK.fullmatch(key)
     if match is None:
-        return _PREFIX + _renamed(key.replace(".linear.linear.", ".linear."), _OUTER)
+        return PREFIX + _renamed(key.replace(".linear.linear.", ".linear."), _OUTER)
     layer, block = _layer_of(int(match[1]), depths)
     rest = _renamed(match[2], _PARTS).replace(".conv.conv.", ".conv.").replace(".bn.bn.", ".bn.")
-    return f"{_PREFIX}backbone.layer{layer}.{block}.{rest}"
+    return f"{PREFIX}backbone.layer{layer}.{block}.{rest}"
 
 
 def official_key(key: str, depths: Sequence[int] = SUPERNET_DEPTHS, elastic: bool = True) -> str:
@@ -55,7 +55,7 @@ def official_key(key: str, depths: Sequence[int] = SUPERNET_DEPTHS, elastic: boo
     Raises:
         FileFormatError: no key of MMRazor's Once-for-All network, or a block beyond the depths.
     """
-    key = key.removeprefix(_PREFIX)
+    key = key.removeprefix(PREFIX)
     match = _RAZOR_BLOCK.fullmatch(key)
     if match is None:
         return _renamed(key, {theirs: ours for ours, theirs in _OUTER.items()})
@@ -86,7 +86,7 @@ def _layer_of(index: int, depths: Sequence[int]) -> tuple[int, int]:
 
 def is_mmrazor(tensors: Mapping[str, Any]) -> bool:
     """Whether the names are MMRazor's."""
-    return any(str(key).removeprefix(_PREFIX).startswith("backbone.") for key in tensors)
+    return any(str(key).removeprefix(PREFIX).startswith("backbone.") for key in tensors)
 
 
 def to_mmrazor(tensors: Mapping[str, Any], depths: Sequence[int] | None = None) -> dict[str, Any]:
@@ -113,11 +113,11 @@ def to_official(tensors: Mapping[str, Any]) -> dict[str, Any]:
         FileFormatError: tensors of something else.
     """
     tensors = {str(key): value for key, value in tensors.items()}
-    if any(key.startswith(_PREFIX) for key in tensors):
-        tensors = {key: value for key, value in tensors.items() if key.startswith(_PREFIX)}
+    if any(key.startswith(PREFIX) for key in tensors):
+        tensors = {key: value for key, value in tensors.items() if key.startswith(PREFIX)}
     blocks: dict[int, int] = {}
     for key in tensors:
-        if match := _RAZOR_BLOCK.fullmatch(key.removeprefix(_PREFIX)):
+        if match := _RAZOR_BLOCK.fullmatch(key.removeprefix(PREFIX)):
             blocks[int(match[1])] = max(blocks.get(int(match[1]), 0), int(match[2]) + 1)
     if len(blocks) > len(SUPERNET_DEPTHS):
         raise FileFormatError(
@@ -131,10 +131,15 @@ def to_official(tensors: Mapping[str, Any]) -> dict[str, Any]:
 def _checked_depths(tensors: Mapping[str, Any], depths: Sequence[int] | None) -> Sequence[int]:
     """The depths given, or those that the output widths of the blocks tell; they must agree."""
     widths: dict[int, int] = {}
+    blocks: set[int] = set()
     for key, value in tensors.items():
         match = _OFFICIAL_BLOCK.fullmatch(key)
+        if match:
+            blocks.add(int(match[1]))
         if match and match[2] in ("point_linear.conv.weight", "point_linear.conv.conv.weight"):
             widths[int(match[1])] = value.shape[0]
+    if lacking := sorted(blocks - set(widths)):
+        raise FileFormatError(f"the checkpoint lacks the point_linear.conv.weight of block {lacking[0]}")
     if sorted(widths) != list(range(len(widths))) or not widths:
         raise FileFormatError("the checkpoint holds no blocks of a Once-for-All MobileNetV3, numbered from 0")
     if not any(key.startswith("final_expand_layer.") for key in tensors):

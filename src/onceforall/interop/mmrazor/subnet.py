@@ -127,6 +127,12 @@ def _place(alias: str) -> str:
 def _block(choices: _Choices, layout: MobileLayout, layer: int, block: int, runs: bool) -> Block:
     kernel_size = choices.take_of_block(layer, block, "kernel_size", _KERNEL_SIZES)
     ratio = choices.take_of_block(layer, block, "expand_ratio", _EXPAND_RATIOS)
+    if runs and ratio not in layout.expand_ratios:
+        alias = f"backbone.layers.{layer}.{block}.expand_ratio"
+        raise InvalidArch(
+            f"{choices.path}: {alias}{_place(alias)} is expand ratio {ratio}, which no network of space {SPACE} has; "
+            f"its ratios are {', '.join(map(str, layout.expand_ratios))}"
+        )
     alias = f"backbone.layers.{layer}.{block}.expand_ratio_se"
     fine_grained = f"backbone.layers.{layer}.{block}.expand_ratio" in choices.entries
     if layout.stages[layer - 2].squeeze_excite and fine_grained:
