@@ -1,12 +1,14 @@
 """Typed configs from `key=value` words: what is accepted, and how every mistake is explained."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from onceforall.configuration import compose, from_yaml, given_keys, to_yaml
+from onceforall.configuration import compose, from_values, from_yaml, given_keys, to_yaml
 from onceforall.errors import ConfigError, FileFormatError
 from onceforall.settings import flatten, keys_of, nearest
+from onceforall.train.config import TrainConfig
 
 
 @dataclass
@@ -24,6 +26,7 @@ class Outer:
     limit: float | None = None
     inner: Inner = field(default_factory=Inner)
     options: dict[str, int] = field(default_factory=dict)
+    anything: Any = None
 
 
 def composed(*words: str) -> Outer:
@@ -133,6 +136,7 @@ def test_keys_carry_types_defaults_and_meaning():
         "inner.sizes",
         "inner.share",
         "options",
+        "anything",
     ]
     assert keys["steps"].help == "optimiser steps"
     assert keys["limit"].type_name == "float | null"
@@ -152,3 +156,30 @@ def test_a_text_key_may_be_called_like_the_presets_of_another_command():
     composed = compose("evaluate", EvaluateConfig, ["space=proxyless_w1.3", "data=imagenet", "data.root=a b"])
     assert composed.space == "proxyless_w1.3"
     assert (composed.data.holdout_rule, composed.data.root) == ("official", "a b")
+
+
+@pytest.mark.parametrize("before", [[1, 2], {"a": {"b": 1}, "c": 2}, 3, None])
+def test_a_value_of_any_kind_takes_the_place_of_any_other(before):
+    def after(*words):
+        return from_values(Outer, {"anything": before}, words).anything
+
+    for text, value in (("[2,0.35]", [2, 0.35]), ("5", 5), ("null", None), ("word", "word")):
+        assert after(f"anything={text}") == value == composed(f"anything={text}").anything
+    rest = before if isinstance(before, dict) else {}
+    assert after('anything={"x": {"y": 1}}') == after("anything={x: {y: 1}}") == {**rest, "x": {"y": 1}}
+    if isinstance(before, dict):
+        assert after("anything.a.b=7") == {"a": {"b": 7}, "c": 2}
+
+
+def test_a_part_of_a_list_has_no_name():
+    with pytest.raises(ConfigError, match=r"anything\.a: there is a list in its way; set the whole value"):
+        from_values(Outer, {"anything": [1]}, ["anything.a=1"])
+
+
+def test_presets_give_way_to_a_value_of_another_kind():
+    """Of ResNet-50 the preset holds a mapping, of MobileNetV3 a list."""
+    for family, text, value in (("resnet50", "[2,0.35,1.0]", [2, 0.35, 1.0]), ("mbv3", '{"d": 1}', {"d": 1})):
+        preset = f"experiment=classification/ofa/ofa_{family}/imagenet_train_subnet"
+        assert compose("train", TrainConfig, [preset, f"genotype={text}"]).genotype == value
+    resnet = "experiment=classification/ofa/ofa_resnet50/imagenet_train_subnet"
+    assert compose("train", TrainConfig, [resnet, "genotype.d.input_stem1=2"]).genotype["d"]["input_stem1"] == 2

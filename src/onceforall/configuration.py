@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +60,9 @@ def compose(config_name: str, config_class: type[Config], overrides: Sequence[st
     }
     late = {name: value for name, _, value in (word.partition("=") for word in overrides) if name in hidden}
     words = [_checked_override(w, config_class, groups) for w in overrides if w.partition("=")[0] not in hidden]
+    # Hydra merges; what may be anything can also be a list where a preset has a mapping.
+    anything = tuple(key.name for key in keys_of(config_class) if key.type_name == "value")
+    loose = [word for word in words if _lies_in(word.lstrip("+").partition("=")[0], anything)]
     schema = f"{config_name}_schema" if groups else config_name
     ConfigStore.instance().store(name=schema, node=config_class)
     # Without presets of its own a command must not see those of others: its keys may have the same names.
@@ -66,11 +70,13 @@ def compose(config_name: str, config_class: type[Config], overrides: Sequence[st
     with _one_line_errors(config_class):
         try:
             with place(version_base="1.3"):
-                composed = hydra_compose(config_name, overrides=words)
+                composed = hydra_compose(config_name, overrides=[word for word in words if word not in loose])
         except HydraException as error:
             # Hydra wraps the precise complaint; the one underneath names key, value and type.
             raise (error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error) from None
-        return _to_dataclass(OmegaConf.merge(OmegaConf.structured(config_class), composed, late), config_class)
+        merged = OmegaConf.merge(OmegaConf.structured(config_class), composed, late)
+        _update(merged, loose)
+        return _to_dataclass(merged, config_class)
 
 
 def to_yaml(config: Any) -> str:
@@ -110,20 +116,39 @@ def from_values(
     Raises:
         ConfigError: an unknown key or a value of a wrong type; begins with `where`.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
     words = [_checked_override(word, config_class, {}) for word in overrides]
     with _one_line_errors(config_class, where):
         merged = OmegaConf.merge(OmegaConf.structured(config_class), values)
-        for parsed in OverridesParser.create().parse_overrides(words):
-            OmegaConf.update(merged, parsed.key_or_group, parsed.value(), merge=True)
+        _update(merged, words)
         return _to_dataclass(merged, config_class)
 
 
 def given_keys(overrides: Sequence[str]) -> set[str]:
     """The dotted names that a list of `key=value` words sets."""
     return {word.lstrip("+~").partition("=")[0] for word in overrides}
+
+
+def _update(merged: Any, words: Sequence[str]) -> None:
+    """Set what `key=value` words say; a mapping changes a mapping, any other value takes the place of what was there."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    for parsed in OverridesParser.create().parse_overrides(list(words)):
+        key, value = parsed.key_or_group, parsed.value()
+        try:
+            merge = isinstance(value, dict) and isinstance(OmegaConf.select(merged, key), DictConfig)
+            OmegaConf.update(merged, key, value, merge=merge)
+        except OmegaConfBaseException:
+            raise
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{key}: there is a list in its way; set the whole value") from error
+
+
+def _lies_in(name: str, keys: Sequence[str]) -> bool:
+    return any(name == key or name.startswith(f"{key}.") for key in keys)
 
 
 def _checked_override(word: str, config_class: type, groups: dict[str, list[str]]) -> str:
@@ -145,7 +170,7 @@ def _checked_override(word: str, config_class: type, groups: dict[str, list[str]
         return word
     inside_mapping = any(
         name.startswith(key + ".")
-        and keys[key].type_name == "mapping"
+        and keys[key].type_name in ("mapping", "value")
         and not (keys[key].entries and "." in name[len(key) + 1 :])
         for key in keys
     )
@@ -153,8 +178,18 @@ def _checked_override(word: str, config_class: type, groups: dict[str, list[str]
         raise ConfigError(f"{name}: unknown key; {nearest(name, names)}")
     if name in keys and keys[name].is_text and value != "null":
         return f"{name}={_quoted(value)}"
+    if _is_json(value):
+        word = re.sub(r'([{,]\s*)"([A-Za-z_]\w*)"\s*:', r"\1\2: ", word)  # Hydra's keys have no quotes
     _check_grammar(word)
     return word
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _quoted(text: str) -> str:
