@@ -1,6 +1,7 @@
 """Genotypes: all that the experiments hold, strict and as the original reads them, and every mistake by its stage."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -109,6 +110,23 @@ def test_writing_and_reading_gives_the_same_network(seed):
 def test_a_mistake_is_named_with_its_stage(genotype, complaint):
     with pytest.raises(InvalidArch, match=complaint):
         arch_from_genotype(MBV3, genotype)
+
+
+@pytest.mark.parametrize("genotype", [5, None, 1.5, "0" * 20])
+@pytest.mark.parametrize("space", [MBV3, RESNET], ids=["mbv3", "resnet50"])
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_is_no_list_is_said(space, genotype, strict):
+    with pytest.raises(InvalidArch, match=f"a genotype of {space.name} is a list of numbers, not "):
+        arch_from_genotype(space, genotype, strict=strict)
+
+
+@pytest.mark.parametrize("number", ["x", None, [1], math.inf, math.nan, 1.5, -1, True, 10**20])
+def test_no_reading_takes_what_is_no_whole_number(number):
+    with pytest.raises(InvalidArch, match="stage 1 .* holds "):
+        arch_from_genotype(MBV3, with_stage(1, [8, number, 8, 8]))
+    with pytest.raises(InvalidArch, match="the genotype holds .*whole, from 0 to 9|stops with an index error"):
+        arch_from_genotype(MBV3, with_stage(1, [8, number, 8, 8]), strict=False)
+    assert arch_from_genotype(MBV3, with_stage(1, [8.0, 8, 8, 8])) == MBV3.largest
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ def arch_from_genotype(
             parser fail (says how), or a network that is not in the space.
         ConfigError: an unknown operator, or a space that genotypes cannot describe.
     """
+    if isinstance(genotype, str) or not isinstance(genotype, Sequence | Mapping):
+        raise InvalidArch(f"a genotype of {space.name} is a list of numbers, not {genotype!r}")
     if isinstance(space.layout, BottleneckLayout):
         arch = arch_from_bottleneck_genotype(space, genotype)
     elif not isinstance(space.layout, MobileLayout) or [s.max_depth for s in space.layout.stages] != [_BLOCKS] * 5:
@@ -87,7 +89,7 @@ def _strict(genotype: Sequence[float], candidates: tuple[Block, ...]) -> tuple[t
         numbers = list(genotype[stage * _BLOCKS : (stage + 1) * _BLOCKS])
         shown = f"stage {stage + 1} of the genotype, {numbers},"
         for number in numbers:
-            if isinstance(number, bool) or number not in range(skip + 1):
+            if not _is_whole(number) or number not in range(skip + 1):
                 raise InvalidArch(
                     f"{shown} holds {number}; with {skip} op_candidates the numbers are 0 to {skip - 1}, and {skip} "
                     "skips a block"
@@ -108,6 +110,9 @@ def _like_the_original(
         raise InvalidArch(
             f"the original parser stops at an assertion: the genotype has {len(genotype)} numbers, not 20"
         )
+    for number in genotype:
+        if not _is_whole(number) or number < 0:
+            raise InvalidArch(f"the genotype holds {number!r}; its numbers are whole, from 0 to {len(candidates)} (skip)")
     operators: list[Block | None] = [*candidates, None]
     try:
         blocks = [operators[int(number)] for number in genotype]
@@ -127,6 +132,10 @@ def _like_the_original(
         tuple(filled[stage * _BLOCKS : stage * _BLOCKS + min(depth, space.stages[stage].depths[-1])])
         for stage, depth in enumerate(depths)
     )
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and number % 1 == 0
 
 
 def _runs(blocks: Sequence[Block | None]) -> list[int]:
