@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "train": BASE | {"space", "elastic", "supernets", "data", "cost"},
     "search": BASE | {"space", "cost"},
     "deploy": BASE,
-    "interop": BASE | {"space", "supernets", "cost", "search"},
+    "interop": BASE | {"space", "supernets", "cost", "search", "configuration"},
     "report": BASE | {"space", "elastic", "supernets", "data", "cost", "train", "search", "deploy", "interop"},
 }
 EVERYTHING = {*MAY_IMPORT, "run", "configuration", "pretrained"}

@@ -131,7 +131,7 @@ def given_keys(overrides: Sequence[str]) -> set[str]:
 
 
 def _update(merged: Any, words: Sequence[str]) -> None:
-    """Set what `key=value` words say; a mapping changes a mapping, any other value takes the place of what was there."""
+    """Set what `key=value` words say; a mapping changes a mapping, other values take the place of what was there."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException

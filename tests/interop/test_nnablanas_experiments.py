@@ -95,7 +95,9 @@ def test_every_older_file_loads_and_most_can_be_trained(golden, shared, file_of)
         assert config.micro_batch_size == experiment.hparams["mini_batch_train"]
         (phase,) = config.recipe.phases.values()
         assert phase.learning_rate == experiment.optimizer["train"]["lr"]
-        assert config.data.holdout == (0 if "train_subnet" in name else 0.01)
+        # Only --search holds images out, which the full network was trained without.
+        whole = "train_subnet" in name or "fullnet" in name
+        assert (config.data.holdout, config.evaluation.part) == ((0, "test") if whole else (0.01, "holdout"))
         assert config.augment.saturation == 0.5
         laid_out(config)
 
@@ -121,7 +123,9 @@ def test_unusual_values_find_their_counterpart(file_of):
     name = "ofa/ofa_mbv3/imagenet_search_comp_phase1"
     network = {"fixed_kernel": True, "width_mult": 1.2}
     path = file_of("ofa_mbv3", name, network=network, hparams={"valid_genotypes": []})
-    fixed = train_settings(load_experiment(path))
+    with pytest.raises(ConfigError, match="its width_mult is 1; here the largest network of the same width teaches"):
+        train_settings(load_experiment(path))
+    fixed = train_settings(load_experiment(path, ["hparams.teacher_network.ofa_mbv3.width_mult=1.2"]))
     assert (fixed["space"]["name"], fixed["space"]["compound"]) == ("compound_w1.2", False)
     assert "kernel_sizes" not in fixed["space"]
     kernel = "ofa/ofa_mbv3/imagenet_search_kernel"
@@ -138,7 +142,11 @@ def test_unusual_values_find_their_counterpart(file_of):
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"network": {"bn_param": [0.99, 1e-5]}}, ConfigError, r"network bn_param is \[0.99, 1e-05\]; here it is"),
+        (
+            {"network": {"bn_param": [0.99, 1e-5]}},
+            ConfigError,
+            r"network\.ofa_mbv3\.bn_param is \[0.99, 1e-05\]; here it is",
+        ),
         ({"network": {"weight_init": "pytorch"}}, ConfigError, "weight_init is pytorch; here it is he_fout"),
         ({"network": {"op_candidates": ["MB6 7x7", "MB7 3x3"]}}, ConfigError, "unknown operator 'MB7 3x3'"),
         ({"optimizer": {"name": "Adam"}}, ConfigError, "optimizer.train.name is Adam"),
@@ -151,6 +159,86 @@ def test_unusual_values_find_their_counterpart(file_of):
 def test_what_would_be_trained_otherwise_is_refused(changes, error, words, file_of):
     with pytest.raises(error, match=words):
         train_settings(load_experiment(file_of("ofa_mbv3", "ofa/ofa_mbv3/imagenet_search_kernel", **changes)))
+
+
+# A section of the kernel stage, a value, and what is said of it.
+WRONG = [
+    ("network.ofa_mbv3.width_mult", "x", "width_mult: the value 'x' is not .*a number"),
+    ("network.ofa_mbv3.bn_param", 0.9, r"bn_param: the value 0\.9 is not .*a list"),
+    ("network.ofa_mbv3.op_candidates", None, "op_candidates is null; it needs a value"),
+    ("network.ofa_mbv3.op_candidates", 3, "op_candidates: unknown operator 3"),
+    ("network.ofa_mbv3.op_candidates", [], "op_candidates is empty"),
+    ("network.ofa_mbv3.depth_candidates", [1, 2], r"network\.ofa_mbv3: depths: 1 not in space"),
+    ("network.ofa_mbv3.depth_candidates", [], r"depth_candidates is \[\]; it is a number or a list"),
+    ("network.ofa_mbv3.depth_candidates", "all", "depth_candidates is 'all'; it is a number or a list"),
+    ("network.ofa_mbv3.typo", 1, "typo: unknown key"),
+    ("hparams.epoch", 0, r"hparams\.epoch is 0; it has to be greater than 0"),
+    ("hparams.epochs", 1, r"hparams\.epochs: unknown key; did you mean hparams\.epoch"),
+    ("hparams.image_size_seg", 0, r"hparams\.image_size_seg is 0"),
+    ("hparams.task", "foo", "task is foo; it is one of fullnet, kernel, depth, expand, width"),
+    ("hparams.warmup_lr", "x", "warmup_lr: the value 'x'"),
+    ("hparams.lambda_kd", "x", "lambda_kd: the value 'x'"),
+    ("hparams.valid_genotypes", 5, "valid_genotypes: the value 5"),
+    ("hparams.valid_genotypes", [5], r"hparams\.valid_genotypes\[0\]: a genotype of mbv3_w1\.0 is a list .*, not 5"),
+    ("hparams.train_image_size_list", 5, "train_image_size_list: the value 5"),
+    ("hparams.train_image_size_list", [], "train_image_size_list is empty"),
+    ("hparams.valid_image_size_list", None, "valid_image_size_list is null"),
+    ("hparams.teacher_network", [1], r"hparams\.teacher_network is \[1\], not a mapping"),
+    ("hparams.teacher_network", {"ofa_mbv3": 3}, r"hparams\.teacher_network\.ofa_mbv3 is 3, not a mapping"),
+    ("hparams.teacher_network", {}, "lambda_kd is 1, but hparams.teacher_network names no weights of ofa_mbv3"),
+    ("hparams.teacher_network.ofa_mbv3.op_candidates", ["MB6 3x3"], "its kernel_size is 3; here the largest network"),
+    ("hparams.teacher_network.ofa_mbv3.depth_candidates", [2], "its depth is 2; here the largest network"),
+    ("hparams.no_decay_keys", [], r"no_decay_keys is \[\]; here it is"),
+    ("hparams.valid_ce_loss", False, "valid_ce_loss is False; here it is True"),
+    ("hparams.loss_weights", [2.0], r"loss_weights is \[2\.0\]; here it is None"),
+    ("optimizer.train", 3, r"optimizer\.train is 3, not a mapping"),
+    ("optimizer.train.weight_decay", "x", "weight_decay: the value 'x'"),
+    ("optimizer.train_no_decay.name", "Momentum", r"train_no_decay\.name is Momentum; .* optimizer\.train, Nesterov"),
+    ("optimizer.train_no_decay.momentum", 0.5, r"train_no_decay\.momentum is 0\.5; here it is that of .*, 0\.9"),
+    ("optimizer.train_no_decay.lr", "x", "lr: the value 'x'"),
+    ("dataloader.imagenet.train_portion", "x", "train_portion: the value 'x'"),
+    ("dataloader.imagenet.train_portion", 2, "train_portion is 2; it is greater than 0, at most 1"),
+    ("dataloader.imagenet.augment_valid", True, "augment_valid is True; here it is False"),
+    ("args", 3, "args is 3, not a mapping"),
+    ("args.search", False, "args.search is false; the task kernel needs args.search true"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "words"), WRONG, ids=[f"{key}={value}" for key, value, _ in WRONG])
+def test_a_wrong_value_is_named_with_its_file(key, value, words, file_of):
+    path = file_of("ofa_mbv3", "ofa/ofa_mbv3/imagenet_search_kernel")
+    values = json.loads(path.read_text())
+    *outer, last = key.split(".")
+    target = values
+    for part in outer:
+        target = target[part]
+    target[last] = value
+    path.write_text(json.dumps(values))
+    with pytest.raises((ConfigError, InvalidArch), match=rf"^{path}: .*{words}"):
+        train_settings(load_experiment(path))
+
+
+def test_compound_ratios_are_at_least_the_smallest_candidate(file_of):
+    four = ["MB4 3x3", "MB4 5x5", "MB4 7x7", "MB6 3x3", "MB6 5x5", "MB6 7x7"]
+    changes = {"network": {"op_candidates": four}, "hparams": {"valid_genotypes": []}}
+    name = "ofa/ofa_mbv3/imagenet_search_comp_phase1"
+    config = from_values(TrainConfig, train_settings(load_experiment(file_of("ofa_mbv3", name, **changes))))
+    (schedule, _) = laid_out(config)
+    assert {stage.expand_of_depth for stage in schedule.trained_space.stages} == {(4, 4, 6)}
+    changes["network"]["fixed_kernel"] = True
+    with pytest.raises(ConfigError, match="with fixed_kernel the ratios here are 3, 4 and 6; op_candidates begin at 4"):
+        train_settings(load_experiment(file_of("ofa_mbv3", name, **changes)))
+
+
+def test_the_full_network_learns_from_all_images_unless_it_searches(file_of):
+    path = file_of("legacy_json_v0.12.0", "ofa/ofa_imagenet_search_fullnet.json")
+    for search, holdout, part in ((False, 0, "test"), (True, 0.01, "holdout")):
+        settings = settings_of(str(path), search=search)
+        assert (settings["data"]["holdout"], settings["evaluation"]["part"]) == (holdout, part)
+    composed = file_of("ofa_mbv3", "ofa/ofa_mbv3/imagenet_search_fullnet")
+    assert settings_of(str(composed))["data"]["holdout"] == 0.01
+    composed = file_of("ofa_mbv3", "ofa/ofa_mbv3/imagenet_search_fullnet", args={"search": False})
+    assert settings_of(str(composed))["data"]["holdout"] == 0
 
 
 def test_what_is_missing_is_named(file_of):
@@ -265,10 +353,11 @@ def test_flags_that_contradict_a_file(file_of):
     ("typed", "ours"),
     [
         ("experiment=digits epochs=1", "experiment=digits epochs=1"),
-        ("hparams.epoch=1 hparams.batch_size_train=64", "epochs=1 batch_size=64"),
+        ("hparams.epoch=1 args.search=true", "hparams.epoch=1 args.search=true"),
+        ("hparams.teacher_network.ofa.weights=a.h5", "recipe.teacher=a.h5"),
+        ("~network.ofa.weights dataloader.imagenet.datapath=x", "weights=null data.root=x"),
+        ("args.no_visualize=true args.output_path=a", "tensorboard=true run=a"),
         ("network.ofa_mbv3.weights=a.h5", "weights=a.h5"),
-        ("network.ofa_resnet50.genotype=[2,0.35,1.0]", "genotype=[2,0.35,1.0]"),
-        ("+network.ofa.drop_rate=0.2", "space.dropout=0.2"),
         ("hydra.run.dir=here", "run=here"),
         ("--config-file=a.json --output-path=b", "file=a.json run=b"),
         ("-s -f a.json", "search=true file=a.json"),

@@ -122,9 +122,9 @@ def test_what_is_no_list_is_said(space, genotype, strict):
 
 @pytest.mark.parametrize("number", ["x", None, [1], math.inf, math.nan, 1.5, -1, True, 10**20])
 def test_no_reading_takes_what_is_no_whole_number(number):
-    with pytest.raises(InvalidArch, match="stage 1 .* holds "):
+    with pytest.raises(InvalidArch, match=r"stage 1 .* holds "):
         arch_from_genotype(MBV3, with_stage(1, [8, number, 8, 8]))
-    with pytest.raises(InvalidArch, match="the genotype holds .*whole, from 0 to 9|stops with an index error"):
+    with pytest.raises(InvalidArch, match=r"the genotype holds .*whole, from 0 to 9|stops with an index error"):
         arch_from_genotype(MBV3, with_stage(1, [8, number, 8, 8]), strict=False)
     assert arch_from_genotype(MBV3, with_stage(1, [8.0, 8, 8, 8])) == MBV3.largest
 

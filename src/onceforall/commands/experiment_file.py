@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..configuration import compose, from_values, from_yaml, to_yaml
+from ..configuration import compose, from_values, from_yaml, groups_of, to_yaml
 from ..errors import ConfigError
 from ..files import write_text
 from ..train.config import TrainConfig
+from .nnablanas_words import check_idle, is_theirs, with_their_words
 
 if TYPE_CHECKING:
     from .convert import ConvertConfig
@@ -20,25 +21,40 @@ def compose_train(words: Sequence[str]) -> TrainConfig:
     """The settings of `ofa train`; `experiment=` may name a file, too.
 
     Args:
-        words: `key=value`; `file=FILE`, `algorithm=NAME` and `search=true` stand for NNablaNAS's flags.
+        words: `key=value`, in our keys or in those of NNablaNAS's experiments; `file=FILE`, `algorithm=NAME` and
+            `search=true` stand for NNablaNAS's flags.
 
     Raises:
         ConfigError, FileFormatError: a word that is no setting, or a file that is no experiment.
     """
     given = {key: value for key, _, value in (word.partition("=") for word in words)}
+    theirs = [word for word in words if is_theirs(word)]
+    ours = [word for word in words if not is_theirs(word)]
+    check_idle(theirs)
     file = given.get("file")
     if file is None and given.get("experiment", "").endswith(_SUFFIXES):
         file = given["experiment"]
-    if file is None:
-        if flags := {"algorithm", "search"} & set(given):
-            raise ConfigError(f"{flags.pop()} goes with an experiment file; a preset says itself what it trains")
-        return compose("train", TrainConfig, words)
-    rest = [word for word in words if word.partition("=")[0] not in ("file", "experiment", "algorithm", "search")]
-    return from_values(TrainConfig, settings_of(file, given.get("algorithm"), "search" in given), rest, f"{file}: ")
+    if file is not None:
+        rest = [word for word in ours if word.partition("=")[0] not in ("file", "experiment", "algorithm", "search")]
+        settings = settings_of(file, given.get("algorithm"), "search" in given, overrides=theirs)
+        return from_values(TrainConfig, settings, rest, f"{file}: ")
+    if flags := {"algorithm", "search"} & set(given):
+        raise ConfigError(f"{flags.pop()} goes with an experiment file; a preset says itself what it trains")
+    if not theirs:
+        return compose("train", TrainConfig, ours)
+    groups = groups_of("train")
+    presets = [word for word in ours if word.partition("=")[0] in groups]
+    rest = [word for word in ours if word not in presets]
+    preset = compose("train", TrainConfig, presets)
+    return from_values(TrainConfig, with_their_words(preset, given.get("experiment"), theirs), rest)
 
 
 def settings_of(
-    file: str, algorithm: str | None = None, search: bool = False, processes: int | None = None
+    file: str,
+    algorithm: str | None = None,
+    search: bool = False,
+    processes: int | None = None,
+    overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The nested settings a file stands for.
 
@@ -46,17 +62,22 @@ def settings_of(
         algorithm: OFASearcher or OFATrainer, where the file leaves it open.
         search: a supernet is trained.
         processes: of the run; None: as many as a launcher started.
+        overrides: `key=value` in the keys of NNablaNAS's file.
     """
     from ..interop.nnablanas import load_experiment, train_settings
     from ..interop.nnablanas.experiments import SEARCHER
 
     if _is_ours(Path(file)):
+        if overrides:
+            raise ConfigError(f"{overrides[0]}: {file} has no such key; its keys are those of ofa train --help")
         return dataclasses.asdict(from_yaml(TrainConfig, file))
-    experiment = load_experiment(file)
+    experiment = load_experiment(file, overrides)
     if search and algorithm not in (None, SEARCHER):
         raise ConfigError(f"--search is for {SEARCHER}; leave it out for {algorithm}")
     if search or algorithm:
-        experiment = dataclasses.replace(experiment, algorithm=algorithm or SEARCHER)
+        experiment = dataclasses.replace(
+            experiment, algorithm=algorithm or SEARCHER, search=True if search else experiment.search
+        )
     if processes is None:
         from ..train.distributed import announced_processes
 

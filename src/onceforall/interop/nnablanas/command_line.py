@@ -6,26 +6,13 @@ from collections.abc import Sequence
 from ...errors import ConfigError
 from .experiments import check_algorithm
 
-_KEYS = {
-    "hparams.epoch": "epochs",
-    "hparams.batch_size_train": "batch_size",
-    "hparams.mini_batch_train": "micro_batch_size",
-    "hparams.mini_batch_valid": "evaluation.batch_size",
-    "hparams.train_image_size_list": "space.resolutions",
-    "hparams.valid_image_size_list": "evaluation.resolutions",
-    "hparams.validation_frequency": "evaluation.every_epochs",
-    "hparams.lambda_kd": "recipe.kd_ratio",
-    "network.weights": "weights",
-    "network.genotype": "genotype",
-    "network.op_candidates": "op_candidates",
-    "network.drop_rate": "space.dropout",
-    "optimizer.train.weight_decay": "optimizer.weight_decay",
-    "optimizer.train.momentum": "optimizer.momentum",
-    "dataloader.imagenet.datapath": "data.root",
-    "args.output_path": "run",
-    "hydra.run.dir": "run",
+# Places of files and folders; other keys change a whole experiment, see commands/nnablanas_words.py.
+_PLACES = {
+    r"network\.\w+\.weights": "weights",
+    r"hparams\.teacher_network\.\w+\.weights": "recipe.teacher",
+    r"dataloader\.imagenet\.datapath": "data.root",
+    r"hydra\.run\.dir": "run",
 }
-_NETWORK = re.compile(r"^network\.(ofa|ofa_mbv3|ofa_resnet50)\.")
 _SHORT = {"f": "config-file", "o": "output-path", "a": "algorithm", "c": "context", "d": "device-id"} | {
     "t": "type-config",
     "s": "search",
@@ -49,8 +36,7 @@ def in_our_words(words: Sequence[str]) -> list[str]:
         name = _SHORT.get(flag[1:]) if len(flag) == 2 and flag[0] == "-" else flag.removeprefix("--")
         known = flag.startswith("-") and name in (*_SHORT.values(), *_SWITCHES)
         if not known or (flag == "-c" and (value or (rest or [""])[0]) in ("job", "hydra", "all")):
-            key = _NETWORK.sub("network.", flag.lstrip("+"))
-            found.append(f"{_KEYS[key]}={value}" if key in _KEYS else word)
+            found += _composed(flag, value, word)
             continue
         assert name is not None
         if name not in _SWITCHES and not value:
@@ -59,6 +45,22 @@ def in_our_words(words: Sequence[str]) -> list[str]:
             value = rest.pop(0)
         found += _translated(name, value)
     return found
+
+
+def _composed(flag: str, value: str, word: str) -> list[str]:
+    """The words for a composed key."""
+    key = flag.lstrip("+~")
+    for pattern, ours in _PLACES.items():
+        if re.fullmatch(pattern, key):
+            return [f"{ours}={'null' if flag[0] == '~' else value}"]
+    name = key.removeprefix("args.").replace("_", "-")
+    if not key.startswith("args.") or name in ("search", "algorithm", "print-frequency"):
+        return [word]
+    if name == "no-visualize":  # in spite of its name, true draws
+        return [f"tensorboard={value}"]
+    if name == "save-nnp" and value.lower() == "false":
+        return []
+    return _translated(name, value) if name in (*_SHORT.values(), *_SWITCHES) else [word]
 
 
 def _translated(name: str, value: str) -> list[str]:

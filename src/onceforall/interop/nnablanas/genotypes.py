@@ -112,7 +112,9 @@ def _like_the_original(
         )
     for number in genotype:
         if not _is_whole(number) or number < 0:
-            raise InvalidArch(f"the genotype holds {number!r}; its numbers are whole, from 0 to {len(candidates)} (skip)")
+            raise InvalidArch(
+                f"the genotype holds {number!r}; its numbers are whole, from 0 to {len(candidates)} (skip)"
+            )
     operators: list[Block | None] = [*candidates, None]
     try:
         blocks = [operators[int(number)] for number in genotype]
