@@ -263,14 +263,14 @@ def _is_group(name: str) -> bool:
 
 
 def _options(folder: Any, prefix: str = "") -> list[str]:
-    """Names of all YAML files below a group folder, nested ones with slashes."""
+    """Names of the YAML files below a group folder, nested ones with slashes; `_` begins those that others build on."""
     if not folder.is_dir():
         return []
     found: list[str] = []
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
         if entry.is_dir():
             found += _options(entry, f"{prefix}{entry.name}/")
-        elif entry.name.endswith(".yaml"):
+        elif entry.name.endswith(".yaml") and not entry.name.startswith("_"):
             found.append(prefix + entry.name.removesuffix(".yaml"))
     return found
 

@@ -11,7 +11,6 @@ from onceforall.space import create_space
 from onceforall.train.config import TrainConfig
 
 GROUPS = groups_of("train")
-BASES = ("classification/ofa/imagenet_search", "classification/ofa/imagenet_subnet")  # parts of others
 CHOICES = [(group, option) for group, options in GROUPS.items() for option in options]
 
 
@@ -26,7 +25,7 @@ def test_every_preset_composes(group, option):
         assert composed.space.name == option
     if group == "recipe":
         assert composed.recipe.name == (option if option in ("progressive_shrinking", "sandwich") else "phases")
-    if group == "experiment" and option not in BASES:
+    if group == "experiment":
         folder, slash, _ = option.rpartition("/imagenet_")
         # Those of NNablaNAS run where NNablaNAS runs them.
         assert composed.name.startswith(f"{folder}/imagenet/") if slash else composed.name == option
@@ -34,14 +33,16 @@ def test_every_preset_composes(group, option):
 
 
 def test_every_file_of_the_tree_is_used():
-    """Presets can be chosen; phases are parts of recipes and experiments."""
+    """Presets can be chosen; phases are parts of recipes and experiments, and `_` begins what experiments share."""
     folder = Path(str(resources.files("onceforall.conf")))
     files = {str(file.relative_to(folder)) for file in folder.rglob("*.yaml") if file.parent != folder}
     phases = {file for file in files if file.startswith("phase/")}
-    assert files - phases == {f"{group}/{option}.yaml" for group, option in CHOICES}
+    shared = {file for file in files if Path(file).name.startswith("_")}
+    assert files - phases - shared == {f"{group}/{option}.yaml" for group, option in CHOICES}
     text = "".join(path.read_text() for part in ("recipe", "experiment") for path in (folder / part).rglob("*.yaml"))
     used = {f"{name}.yaml" for name in re.findall(r"/(phase/\S+)@", text)}
     assert used == phases
+    assert {f"{name}.yaml"[1:] for name in re.findall(r"^  - (/experiment/\S+)$", text, re.MULTILINE)} >= shared
 
 
 def test_without_words_it_is_the_digits_experiment():
