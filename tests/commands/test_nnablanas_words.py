@@ -121,14 +121,16 @@ def test_the_length_leaves_the_warm_up_alone():
 def test_candidates_are_what_is_trained():
     name = f"{MBV3}search_kernel"
     words = ["network.ofa_mbv3.op_candidates=[MB6 7x7,MB6 5x5]"]
-    with pytest.raises(InvalidArch, match=r"hparams\.valid_genotypes\[2\]: stage 1 of the genotype"):
+    with pytest.raises(
+        InvalidArch, match=r"hparams\.valid_genotypes\[2\]: stage 1 of the genotype.*; name others, or none"
+    ):
         typed(name, *words)
     genotypes = [[0] * 20, [1] * 20]
     config = typed(name, *words, f"hparams.valid_genotypes={json.dumps(genotypes).replace(' ', '')}")
     space, phase = config.space, config.recipe.phases["kernel"]
     assert (space.kernel_sizes, space.expand_ratios, space.depths) == ([5, 7], [6], [4])
     assert (phase.kernel_sizes, phase.expand_ratios, phase.depths) == (None, None, None)
-    assert [arch["stages"][0]["kernel_sizes"] for arch in phase.archs] == [[7] * 4, [5] * 4]
+    assert [arch["stages"][0]["kernel_sizes"] for arch in phase.archs or ()] == [[7] * 4, [5] * 4]
     wider = typed(name, 'network.ofa_mbv3.op_candidates=["MB6 7x7","MB4 7x7"]', "hparams.valid_genotypes=null")
     assert (wider.space.kernel_sizes, wider.space.expand_ratios) == ([7], [4, 6])
     assert wider.recipe.phases["kernel"].expand_ratios is None

@@ -9,7 +9,11 @@ from .checks import RESNET_LISTS, blocks, candidates, check, complaint, listed, 
 from .experiments import SEARCHER, TRAINER, Experiment
 from .genotypes import arch_from_genotype
 
-_EXPAND_OF_DEPTH = {2: 3, 3: 4, 4: 6}  # CompOFA: what depth implies, unless the smallest candidate is larger
+_EXPAND_OF_DEPTH: dict[float, int] = {
+    2: 3,
+    3: 4,
+    4: 6,
+}  # CompOFA: what depth implies, unless the smallest candidate is larger
 
 
 def train_settings(experiment: Experiment, processes: int = 1) -> dict[str, Any]:
@@ -40,7 +44,7 @@ def train_settings(experiment: Experiment, processes: int = 1) -> dict[str, Any]
     space = _mobile_space(experiment) if experiment.family == "ofa_mbv3" else {"name": "resnet50"}
     try:
         family = create_space(space["name"])
-        create_space(**space)
+        create_space(space["name"], **{key: value for key, value in space.items() if key != "name"})
     except ConfigError as error:
         raise complaint(experiment, f"network.{experiment.family}: {error}") from error
     task = str(hparams.get("task", "train_subnet"))
@@ -165,21 +169,22 @@ def _opened(experiment: Experiment) -> dict[str, Any]:
 
 def _validated(experiment: Experiment, family: SearchSpace) -> list[dict[str, Any]] | None:
     """The networks that are evaluated, in the JSON form of architectures without its resolution."""
+    instead = "; name others, or none ([]) for the largest, the smallest and random ones"
     genotypes = experiment.hparams.get("valid_genotypes")
     if not genotypes:
         return None
     read = [
-        _arch(experiment, family, genotype, f"hparams.valid_genotypes[{index}]")
+        _arch(experiment, family, genotype, f"hparams.valid_genotypes[{index}]", instead)
         for index, genotype in enumerate(genotypes)
     ]
     return [{key: value for key, value in arch.to_dict().items() if key != "resolution"} for arch in read]
 
 
-def _arch(experiment: Experiment, family: SearchSpace, genotype: Any, what: str) -> Arch:
+def _arch(experiment: Experiment, family: SearchSpace, genotype: Any, what: str, instead: str = "") -> Arch:
     try:
         return arch_from_genotype(family, genotype, candidates(experiment.network))
     except InvalidArch as error:
-        raise InvalidArch(f"{experiment.where}: {what}: {error}") from error
+        raise InvalidArch(f"{experiment.where}: {what}: {error}{instead}") from error
 
 
 def _teacher(experiment: Experiment) -> str | None:
