@@ -118,6 +118,15 @@ def test_the_length_leaves_the_warm_up_alone():
     assert phase.learning_rate == pytest.approx(0.08125 + (0.65 - 0.08125) / 5)
 
 
+def test_a_stage_without_a_teacher_gets_one_in_our_words():
+    name = f"{MBV3}search_fullnet"
+    ours = r"in our words: recipe\.phases\.fullnet\.distill=teacher recipe\.teacher=WEIGHTS"
+    with pytest.raises(ConfigError, match=ours):
+        typed(name, "hparams.lambda_kd=1", "hparams.teacher_network.ofa_mbv3.weights=a.h5")
+    config = typed(name, "hparams.epoch=7", "recipe.phases.fullnet.distill=teacher", "recipe.teacher=a.h5")
+    assert (config.recipe.teacher, config.recipe.phases["fullnet"].distill, config.epochs) == ("a.h5", "teacher", 7)
+
+
 def test_candidates_are_what_is_trained():
     name = f"{MBV3}search_kernel"
     words = ["network.ofa_mbv3.op_candidates=[MB6 7x7,MB6 5x5]"]

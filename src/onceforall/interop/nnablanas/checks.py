@@ -77,7 +77,8 @@ def _check_teacher(experiment: Experiment) -> None:
         raise complaint(
             experiment,
             f"hparams.lambda_kd is {experiment.hparams['lambda_kd']:g}, but hparams.teacher_network names no weights "
-            f"of {experiment.family}",
+            f"of {experiment.family}; in our words: "
+            f"recipe.phases.{experiment.hparams.get('task', 'train_subnet')}.distill=teacher recipe.teacher=WEIGHTS",
         )
     if experiment.family == "ofa_mbv3":
         taught = blocks(experiment, teacher.get("op_candidates", OP_CANDIDATES))
