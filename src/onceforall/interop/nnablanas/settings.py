@@ -44,7 +44,8 @@ def train_settings(experiment: Experiment, processes: int = 1) -> dict[str, Any]
     space = _mobile_space(experiment) if experiment.family == "ofa_mbv3" else {"name": "resnet50"}
     try:
         family = create_space(space["name"])
-        create_space(space["name"], **{key: value for key, value in space.items() if key != "name"})
+        options: dict[str, Any] = {key: value for key, value in space.items() if key != "name"}
+        create_space(space["name"], **options)
     except ConfigError as error:
         raise complaint(experiment, f"network.{experiment.family}: {error}") from error
     task = str(hparams.get("task", "train_subnet"))
