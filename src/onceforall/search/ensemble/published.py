@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import ConfigError
-from .ensembles import EnsembleFront, Rule, Sets, check_latencies, front_of, latencies_of, reference_point
+from .ensembles import (
+    EnsembleFront,
+    Rule,
+    Sets,
+    check_choice,
+    check_latencies,
+    front_of,
+    latencies_of,
+    reference_point,
+)
 from .votes import VoteTable
 
 ALGORITHMS = ("nsga2", "smsemoa", "spea2")
@@ -18,8 +27,8 @@ ALGORITHMS = ("nsga2", "smsemoa", "spea2")
 class Preset:
     """One published search: what latency means, how many members are needed, how long it ran.
 
-    `top` is the vote: each network speaks for its five best classes, every other gets nothing from it. `seeds` were
-    run for every algorithm.
+    `top` is the vote: each network speaks for its five best classes, every other gets nothing from it. `seeds` are
+    those that were published.
     """
 
     rule: Rule
@@ -39,6 +48,9 @@ class Preset:
 PRESETS = {
     "ofa3_summed": Preset("summed", at_least=2, generations=200),
     "ofa3_max": Preset("maximal", at_least=1, generations=2000),
+    "ofa3_summed_1000": Preset("summed", at_least=2, generations=1000),
+    # What ran in place of NSGA-II with seed 2 under maximal latency.
+    "ofa3_max_1500": Preset("maximal", at_least=1, generations=1500, seeds=(2,)),
 }
 
 
@@ -57,10 +69,11 @@ def published_selection(
     with another fitness in SPEA2 there.
 
     Raises:
-        ConfigError: an unknown algorithm, a latency that is missing.
+        ConfigError: an unknown algorithm, a latency that is missing, fewer than two networks, all of them equal.
     """
     if algorithm not in ALGORITHMS:
         raise ConfigError(f"unknown algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
+    check_choice(votes, preset.at_least, preset.population, votes.members)
     latencies = check_latencies(latencies_ms, votes.members)
     optimiser = _start(algorithm, votes.members, preset, seed)
     evaluations = 0
