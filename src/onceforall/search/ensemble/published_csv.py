@@ -6,27 +6,95 @@ analysis lost its first row to a reader that took it for a header. Both are reco
 """
 
 import re
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError, FileFormatError
+from ...errors import ConfigError, DataError, FileFormatError
 from ...files import atomic_path
 from .blocks import Block, Integers
+from .published_checks import (
+    CLASSES_PER_ROW,
+    Rows,
+    check_alike,
+    check_class_orders,
+    check_images,
+    check_rows,
+    same_images,
+)
 from .tables import PredictionTable, TableNetwork
 
-CLASSES_PER_ROW = 5
 _NAME = re.compile(r"(?:.*_)?model_(\d+)_(class|prob)\.csv")
+
+
+@dataclass(frozen=True)
+class PublishedFiles:
+    """What the files of one folder say: per network the five best `classes` and their `probabilities`, (M, 5).
+
+    `labels` (M,) are the true classes. Networks are in the order of their numbers.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    labels: Integers
+    classes: tuple[Integers, ...]
+    probabilities: tuple[NDArray[np.float32], ...]
+
+    @property
+    def class_count(self) -> int:
+        """One more than the highest class that any row names."""
+        return 1 + max(int(self.labels.max()), *(int(classes.max()) for classes in self.classes))
+
+    def has_images_of(self, other: "PublishedFiles") -> bool:
+        """Whether both are predictions of the same networks on the same images."""
+        return same_images(self._rows(0), other._rows(0))
+
+    def table(
+        self, path: str | Path, *, class_count: int | None = None, latencies_ms: Sequence[float] | None = None
+    ) -> PredictionTable:
+        """A new table at `path`. `class_count` counts classes that no row names too.
+
+        Raises:
+            DataError: a class beyond `class_count`, not one latency per network. StorageError.
+        """
+        networks = len(self.names)
+        if latencies_ms is not None and len(latencies_ms) != networks:
+            raise DataError(f"{self.folder}: {networks} networks and {len(latencies_ms)} latencies")
+        count = class_count or self.class_count
+        if self.class_count > count:
+            raise DataError(f"{self.folder}: class {self.class_count - 1} in files of {count} classes")
+        latencies = [None] * networks if latencies_ms is None else [float(latency) for latency in latencies_ms]
+        table = PredictionTable.create(
+            path,
+            [TableNetwork(name, latency_ms=ms) for name, ms in zip(self.names, latencies, strict=True)],
+            self.labels,
+            range(len(self.labels)),
+            [str(number) for number in range(count)],
+            top=CLASSES_PER_ROW,
+            origin={"published": str(self.folder)},
+        )
+        for name, classes, probabilities in zip(self.names, self.classes, self.probabilities, strict=True):
+            table.write_listed(name, classes, probabilities)
+        return table
+
+    def _rows(self, network: int) -> Rows:
+        return np.column_stack([self.classes[network], self.labels]), self.probabilities[network]
 
 
 def write_published(tables: Sequence[PredictionTable], folder: str | Path) -> list[Path]:
     """Write tables of the same images as CSV files, networks numbered in their order; returns the files.
 
+    The folder must be new or empty. It is there when all of its files are.
+
     Raises:
-        DataError: fewer than five classes. RunError: networks without predictions. StorageError.
+        ConfigError: the folder holds something. DataError: fewer than five classes.
+        RunError: networks without predictions. StorageError.
     """
+    check_new_folder(folder)
     for table in tables:
         if min(len(table.classes), table.top or CLASSES_PER_ROW) < CLASSES_PER_ROW:
             raise DataError(
@@ -34,16 +102,21 @@ def write_published(tables: Sequence[PredictionTable], folder: str | Path) -> li
             )
     networks = [(table, network) for table in tables for network in table.networks]
     digits = max(2, len(str(len(networks) - 1)))
-    written = []
-    for index, (table, network) in enumerate(networks):
-        block = Block(table.labels, table.probabilities(network.name)[None]).truncated(CLASSES_PER_ROW)
-        classes = np.concatenate([_listed(block), table.labels[:, None]], axis=1)
-        for kind, rows, form in (("class", classes, "%d"), ("prob", block.probabilities[0], "%.9g")):
-            path = Path(folder) / f"model_{index:0{digits}d}_{kind}.csv"
-            with atomic_path(path) as temporary:
-                np.savetxt(temporary, rows, fmt=form, delimiter=",")
-            written.append(path)
-    return written
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        for index, (table, network) in enumerate(networks):
+            block = Block(table.labels, table.probabilities(network.name)[None]).truncated(CLASSES_PER_ROW)
+            classes = np.concatenate([_listed(block), table.labels[:, None]], axis=1)
+            for kind, rows, form in (("class", classes, "%d"), ("prob", block.probabilities[0], "%.9g")):
+                np.savetxt(temporary / f"model_{index:0{digits}d}_{kind}.csv", rows, fmt=form, delimiter=",")
+    return sorted(Path(folder).iterdir())
+
+
+def check_new_folder(folder: str | Path) -> None:
+    """Raise ConfigError where there is something at `folder`: files of other networks would be read as one set."""
+    folder = Path(folder)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ConfigError(f"{folder} is not an empty folder; remove it or choose a new one for the published files")
 
 
 def read_published(
@@ -54,47 +127,40 @@ def read_published(
     latencies_ms: Sequence[float] | None = None,
     images: int | None = None,
 ) -> PredictionTable:
-    """Read a folder of CSV files into a new table at `path`.
+    """Read a folder of CSV files into a new table at `path`: `read_files`, then `PublishedFiles.table`.
 
-    `class_count` counts classes that no row names too, `images` is how many images there should be.
+    Raises:
+        FileFormatError, DataError, StorageError: as these.
+    """
+    return read_files(folder, images=images).table(path, class_count=class_count, latencies_ms=latencies_ms)
+
+
+def read_files(folder: str | Path, *, images: int | None = None) -> PublishedFiles:
+    """Read a folder of CSV files. `images` is how many images there should be.
 
     Raises:
         FileFormatError: a missing or doubled network or file, rows that are doubled, lost, or not predictions.
-        DataError: files of different images, orders of images, or orders of classes; latencies that do not fit.
+        DataError: files of different images, orders of images, or orders of classes.
     """
     files = _find(Path(folder))
-    if latencies_ms is not None and len(latencies_ms) != len(files):
-        raise DataError(f"{folder}: {len(files)} networks and {len(latencies_ms)} latencies")
-    classes, probabilities = [], []
+    class_files = [class_file for class_file, _ in files]
+    every: list[tuple[Integers, NDArray[np.float32]]] = []
     for class_file, prob_file in files:
         found, values = _read(class_file, CLASSES_PER_ROW + 1), _read(prob_file, CLASSES_PER_ROW)
-        _check_rows(class_file, found, prob_file, values)
-        if classes:
-            _check_alike(files[0][0], classes[0], class_file, found)
-            for other, earlier in enumerate(classes):
-                if (earlier == found).all() and (probabilities[other] == values).all():
-                    raise FileFormatError(
-                        f"{class_file}: the same predictions as {files[other][0].name}, a doubled network"
-                    )
-        classes.append(found.astype(np.int64))
-        probabilities.append(values)
-    labels = classes[0][:, -1]
-    _check_first_row(files[0][0], labels, images)
-    count = max(class_count or 0, max(int(found.max()) for found in classes) + 1)
-    if class_count is not None and count > class_count:
-        raise DataError(f"{folder}: class {count - 1} in files of {class_count} classes")
-    latencies = [None] * len(files) if latencies_ms is None else [float(latency) for latency in latencies_ms]
-    networks = [
-        TableNetwork(class_file.stem.removesuffix("_class"), latency_ms=latency)
-        for (class_file, _), latency in zip(files, latencies, strict=True)
-    ]
-    names = [str(number) for number in range(count)]
-    table = PredictionTable.create(
-        path, networks, labels, range(len(labels)), names, top=CLASSES_PER_ROW, origin={"published": str(folder)}
-    )
-    for network, found, values in zip(networks, classes, probabilities, strict=True):
-        table.write_listed(network.name, found[:, :-1], values)
-    return table
+        check_rows(class_file, prob_file, (found, values))
+        classes, probabilities = found.astype(np.int64), values.astype(np.float32)
+        if every:
+            check_alike(class_files[0], every[0][0], class_file, classes)
+        for other, (listed, given) in zip(class_files, every, strict=False):
+            if (listed == classes).all() and (given == probabilities).all():
+                raise FileFormatError(f"{class_file}: the same predictions as {other.name}, a doubled network")
+        every.append((classes, probabilities))
+    check_images(class_files[0], every[0], images)
+    labels = every[0][0][:, -1]
+    listed = tuple(classes[:, :-1] for classes, _ in every)
+    check_class_orders(class_files, listed, labels)
+    names = tuple(file.stem.removesuffix("_class") for file in class_files)
+    return PublishedFiles(Path(folder), names, labels, listed, tuple(probabilities for _, probabilities in every))
 
 
 def _listed(block: Block) -> Integers:
@@ -126,70 +192,13 @@ def _find(folder: Path) -> list[tuple[Path, Path]]:
 
 def _read(path: Path, columns: int) -> NDArray[np.float64]:
     try:
-        rows = np.loadtxt(path, delimiter=",", ndmin=2, dtype=np.float64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of an empty file, which is told below
+            rows = np.loadtxt(path, delimiter=",", ndmin=2, dtype=np.float64)
     except (OSError, ValueError) as error:
         raise FileFormatError(f"{path}: not rows of {columns} numbers without a header ({error})") from error
-    if rows.shape[1] != columns or not len(rows):
+    if not rows.size:
+        raise FileFormatError(f"{path}: the file is empty")
+    if rows.shape[1] != columns:
         raise FileFormatError(f"{path}: {len(rows)} rows of {rows.shape[1]} numbers, not of {columns}")
     return rows
-
-
-def _check_rows(class_file: Path, classes: NDArray[np.float64], prob_file: Path, values: NDArray[np.float64]) -> None:
-    """The two files of one network fit each other and hold predictions."""
-    ids = np.sort(classes[:, :-1], axis=1)
-    if (classes != np.rint(classes)).any() or (classes < 0).any() or (ids[:, 1:] == ids[:, :-1]).any():
-        raise FileFormatError(f"{class_file}: a row that is not {CLASSES_PER_ROW} different class ids and a label")
-    falling = (values[:, 1:] <= values[:, :-1]).all(axis=1)
-    possible = (values >= 0).all(axis=1) & (values.sum(axis=1) <= 1 + 1e-3)
-    for row in np.flatnonzero(~(falling & possible))[:1]:
-        raise FileFormatError(f"{prob_file}: row {row + 1} is not {CLASSES_PER_ROW} falling probabilities; a header?")
-    if len(classes) != len(values):
-        raise FileFormatError(
-            f"{class_file}: {len(classes):,} rows, but {prob_file.name} has {len(values):,}; "
-            + _why(len(classes), len(values))
-        )
-    half = len(classes) // 2
-    if half and len(classes) == 2 * half:
-        same = (classes[:half] == classes[half:]).all(axis=1)
-        # A second run repeats the labels exactly and the predictions nearly, as it calibrates anew.
-        if (classes[:half, -1] == classes[half:, -1]).all() and same.mean() >= 0.9:
-            raise FileFormatError(f"{class_file}: every row is there twice (a second run appended to the first)")
-
-
-def _check_alike(first_file: Path, first: NDArray[np.int64], file: Path, classes: NDArray[np.float64]) -> None:
-    """Two networks saw the same images in the same order, with classes numbered alike."""
-    if len(first) != len(classes):
-        why = _why(len(first), len(classes))
-        raise DataError(f"{file}: {len(classes):,} rows, but {first_file.name} has {len(first):,}; {why}")
-    mine, theirs = classes[:, -1].astype(np.int64), first[:, -1]
-    if (mine == theirs).all():
-        return
-    pairs = np.unique(np.stack([theirs, mine]), axis=1)
-    if len(np.unique(theirs)) == pairs.shape[1] == len(np.unique(mine)):
-        raise DataError(f"{file}: its classes are in another order than those of {first_file.name}")
-    if (np.sort(mine) == np.sort(theirs)).all():
-        raise DataError(f"{file}: its images are in another order than those of {first_file.name}")
-    raise DataError(f"{file}: predictions on other images than {first_file.name}")
-
-
-def _why(one: int, other: int) -> str:
-    low, high = sorted((one, other))
-    if high == 2 * low:
-        return "one holds every row twice (a second run appended to the first)"
-    if high == low + 1:
-        return "one lost a row, perhaps its first, read as a header"
-    return "they are of different image sets"
-
-
-def _check_first_row(file: Path, labels: Integers, images: int | None) -> None:
-    if images is not None and len(labels) != images:
-        raise DataError(f"{file}: {len(labels):,} rows for {images:,} images; {_why(len(labels), images)}")
-    present, counts = np.unique(labels, return_counts=True)
-    usual = counts.max()
-    # Classes of equal size but for one image, of the class that comes first: the row that was read as a header.
-    short = present[counts < usual]
-    if len(present) > 1 and usual > 2 and short.tolist() == [labels[0]] and counts.sum() == usual * len(present) - 1:
-        raise DataError(
-            f"{file}: one image of class {labels[0]} is missing where all classes have {usual}; "
-            "was the first row read as a header?"
-        )

@@ -1,0 +1,132 @@
+"""What is wrong with the rows of published files: doubled, lost, or in another order; and what is not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onceforall.errors import DataError, FileFormatError
+from onceforall.search.ensemble.published_checks import check_class_orders, check_images
+
+CLASSES, EACH = 8, 60
+FILE = Path("model_00_class.csv")
+
+
+def rows_of(logits, labels):
+    """The five best classes with the label, and their probabilities."""
+    values = np.exp(logits)
+    values /= values.sum(axis=1, keepdims=True)
+    best = np.argsort(-values, axis=1)[:, :5]
+    return np.column_stack([best, labels]), np.take_along_axis(values, best, axis=1)
+
+
+def in_order(order):
+    folders = np.repeat(np.arange(CLASSES), EACH)
+    return {
+        "folders": folders,
+        "taking turns": np.tile(np.arange(CLASSES), EACH),
+        "mixed": np.random.default_rng(0).permutation(folders),
+    }[order]
+
+
+def made_logits(labels, seed=1):
+    """Of a network that is mostly right, and of some classes surer than of others."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(len(labels), CLASSES))
+    logits[np.arange(len(labels)), labels] += rng.normal(3, 1.5, size=len(labels)) + labels / CLASSES
+    return logits
+
+
+@pytest.fixture(params=["folders", "taking turns", "mixed"])
+def labels(request):
+    return in_order(request.param)
+
+
+APPENDED = {
+    "twice": [(0, None)],
+    "three times": [(0, None), (0, None)],
+    "one and a half times": [(0, CLASSES * EACH // 2)],
+    "twice, calibrated anew": [(0.2, None)],
+    "half, calibrated anew": [(0.2, CLASSES * EACH // 2)],
+}
+
+
+@pytest.mark.parametrize("appended", list(APPENDED))
+def test_a_second_run_is_found(labels, appended):
+    """Calibrated anew, a third of the rows differ in the ranks four and five."""
+    logits, rng = made_logits(labels), np.random.default_rng(2)
+    parts = [(logits, labels)]
+    for noise, end in APPENDED[appended]:
+        parts.append(((logits + noise * rng.normal(size=logits.shape))[:end], labels[:end]))
+    rows = rows_of(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    with pytest.raises(FileFormatError, match=f"begin anew at row {len(labels) + 1}"):
+        check_images(FILE, rows, None)
+
+
+def test_a_stopped_run_before_a_whole_one_is_found(labels):
+    logits, part = made_logits(labels), 2 * EACH + 16
+    rows = rows_of(np.concatenate([logits[:part], logits]), np.concatenate([labels[:part], labels]))
+    with pytest.raises(FileFormatError, match=f"begin anew at row {part + 1}"):
+        check_images(FILE, rows, None)
+
+
+def test_other_images_with_the_same_labels_are_no_second_run(labels):
+    """Two sets in the same order of classes, say of two cameras, one after the other."""
+    logits = np.concatenate([made_logits(labels, 1), made_logits(labels, 2)])
+    check_images(FILE, rows_of(logits, np.tile(labels, 2)), None)
+
+
+def test_a_network_that_is_certain_of_everything_is_no_second_run():
+    labels = in_order("taking turns")
+    classes, _ = rows_of(100 * np.eye(CLASSES)[labels], labels)
+    check_images(FILE, (classes, np.tile([1.0, 0, 0, 0, 0], (len(labels), 1))), None)
+
+
+def test_a_lost_first_row_is_found_in_any_order(labels):
+    classes, values = rows_of(made_logits(labels), labels)
+    check_images(FILE, (classes, values), None)
+    with pytest.raises(DataError, match=f"one image of class {labels[0]} is missing where all classes have {EACH}"):
+        check_images(FILE, (classes[1:], values[1:]), None)
+    check_images(FILE, (classes[1:], values[1:]), len(labels) - 1)
+    with pytest.raises(DataError, match=f"{len(labels) - 1} rows for {len(labels)} images; one lost a row"):
+        check_images(FILE, (classes[1:], values[1:]), len(labels))
+    check_images(FILE, (classes[3:], values[3:]), None)  # no balanced set
+
+
+def orders(*changed):
+    """Check networks of which the last ones are `changed` from (classes, labels)."""
+    labels = in_order("mixed")
+    every = [rows_of(made_logits(labels, seed), labels)[0][:, :5] for seed in range(3)]
+    every += [change(every[0], labels) for change in changed]
+    files = [Path(f"model_{index:02d}_class.csv") for index in range(len(every))]
+    check_class_orders(files, every, labels)
+
+
+def swapped(classes, _):
+    return np.array([0, 1, 2, 5, 4, 3, 6, 7])[classes]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda classes, _: (classes + 1) % CLASSES, "order of classes than the labels; it takes class 0 for 1"),
+        (swapped, "order of classes than the labels; it takes class 3 for 5"),
+        (lambda classes, _: classes[::-1], "no better than guessing, where model_0._class.csv is right on"),
+        (lambda classes, _: np.tile([3, 1, 2, 0, 4], (len(classes), 1)), "no better than guessing"),
+    ],
+)
+def test_a_network_that_speaks_of_something_else_is_named(change, message):
+    orders()
+    with pytest.raises(DataError, match=f"model_03_class.csv: .*{message}"):
+        orders(change)
+
+
+def test_weak_networks_are_no_other_order():
+    def weak(classes, labels):
+        """One class is taken for another, three in four images are guessed."""
+        guessed = np.random.default_rng(0).permuted(np.tile(np.arange(CLASSES), (len(labels), 1)), axis=1)[:, :5]
+        found = np.where((np.arange(len(labels)) % 4 == 0)[:, None], classes, guessed)
+        found[labels == 2] = [3, 2, 1, 0, 4]
+        return found
+
+    orders(weak)
