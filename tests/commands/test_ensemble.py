@@ -208,7 +208,7 @@ def test_published_files_there_and_back(run, tmp_path, capsys, mirrored):
         (["networks=1"], "networks=1: must be 2 or greater"),
         (["search=absent"], "no search 'absent'"),
         (["name=../up"], "a plain file name"),
-        (["latencies=file"], "belong to holdout_csv"),
+        (["latencies=file"], "latencies=file: only with holdout_csv=FOLDER"),
         (["holdout_csv=folder"], "holdout_csv needs"),
     ],
 )

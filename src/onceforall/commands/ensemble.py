@@ -4,12 +4,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..configuration import check_least
 from ..errors import ConfigError
-from ..files import write_json
+from ..files import atomic_path, write_json
 from ..run import Run, check_file_name
 from ..settings import setting
 from .ensemble_screen import print_ensembles
@@ -50,11 +49,15 @@ class EnsembleConfig(MeasuringConfig):
         None, "fit a temperature for every network on the hold-out images; null: with criterion=likelihood"
     )
     top: int | None = setting(None, "classes kept per image and network; null: all up to 256 classes, else 32")
-    preset: str | None = setting(None, "a published search instead of ours: ofa3_summed or ofa3_max")
+    preset: str | None = setting(
+        None,
+        "a published search instead of ours, with top-5 votes: ofa3_summed (200 generations), ofa3_summed_1000, "
+        "ofa3_max (2,000), ofa3_max_1500 (in place of nsga2 with seed 2)",
+    )
     algorithm: str = setting("nsga2", "with preset: nsga2, smsemoa or spea2")
     evaluations: int | None = setting(None, "criterion=accuracy: most ensembles to count images for; null: no limit")
-    seed: int = setting(0, "same seed, same predictions: same ensembles")
-    write_csv: str | None = setting(None, "folder for the predictions as published: model_NN_class.csv, ..._prob.csv")
+    seed: int = setting(0, "same seed, same predictions: same ensembles; published runs of a preset: 1, 2, 3")
+    write_csv: str | None = setting(None, "new folder for predictions as published: model_NN_class.csv, ..._prob.csv")
     holdout_csv: str | None = setting(None, "in place of run: folder of published files that ensembles are chosen on")
     test_csv: str | None = setting(None, "with holdout_csv: folder of published files that are counted at the end")
     latencies: str | None = setting(None, "with holdout_csv: file of milliseconds, in the order of the networks")
@@ -277,12 +280,45 @@ def _check(config: EnsembleConfig) -> None:
         networks_at_once=1,
         seed=0,
     )
-    if config.holdout_csv is None and (config.test_csv or config.latencies or config.out):
-        raise ConfigError("test_csv, latencies and out belong to holdout_csv=FOLDER")
-    if config.holdout_csv is not None and (config.mirrored or config.per_class is not None):
-        raise ConfigError("mirrored and per_class belong to run=FOLDER; published files are what they are")
     if config.holdout_csv is not None and (config.run is not None or not config.latencies or not config.out):
         raise ConfigError("holdout_csv needs latencies=FILE and out=FILE, and no run")
+    _check_misplaced(config)
+    if config.preset is not None and config.top is not None and config.top < PRESETS[config.preset].top:
+        raise ConfigError(f"top={config.top}: preset={config.preset} votes with {PRESETS[config.preset].top} classes")
+    if config.write_csv is not None:
+        _check_write_csv(config)
+
+
+def _check_misplaced(config: EnsembleConfig) -> None:
+    """Raise ConfigError for an option that would be ignored."""
+    default = EnsembleConfig()
+    predicted = ("search", "networks", "mirrored", "per_class", "top", "write_csv")
+    predicted += ("images", "calibration_images", "batch_size", "networks_at_once")
+    own = config.preset is None
+    for fits, names, where in (
+        (config.holdout_csv is not None, ("test_csv", "latencies", "out"), "with holdout_csv=FOLDER"),
+        (config.holdout_csv is None, predicted, "with run=FOLDER; published files are what they are"),
+        (not own, ("algorithm",), "with preset"),
+        (own, ("rule", "criterion", "at_least", "most"), "without preset, which brings its own"),
+        (own and config.criterion == "accuracy", ("evaluations",), "with criterion=accuracy, and without preset"),
+    ):
+        for name in names:
+            value = getattr(config, name)
+            if not fits and value != getattr(default, name):
+                raise ConfigError(f"{name}={value}: only {where}")
+
+
+def _check_write_csv(config: EnsembleConfig) -> None:
+    """Raise ConfigError where predictions could not be written as published in the end."""
+    from ..search.ensemble.published_checks import CLASSES_PER_ROW
+    from ..search.ensemble.published_csv import check_new_folder
+
+    assert config.write_csv is not None
+    check_new_folder(config.write_csv)
+    classes = len(Run.open(config.run).description()["classes"])
+    if min(classes, config.top or classes) < CLASSES_PER_ROW:
+        kept = f"top={config.top}" if classes >= CLASSES_PER_ROW else f"the run's {classes} classes"
+        raise ConfigError(f"write_csv: the published files hold {CLASSES_PER_ROW} classes per image, not {kept}")
 
 
 def _write_csv(folder: str, run: Run, parts: Sequence[str], views: Sequence[bool]) -> None:
@@ -290,6 +326,7 @@ def _write_csv(folder: str, run: Run, parts: Sequence[str], views: Sequence[bool
     from ..search.ensemble.tables import PredictionTable
     from .prediction_tables import predictions_path
 
-    for part in parts:
-        tables = [PredictionTable(predictions_path(run, part, mirrored)) for mirrored in views]
-        write_published(tables, Path(folder) / part)
+    with atomic_path(folder) as temporary:
+        for part in parts:
+            tables = [PredictionTable(predictions_path(run, part, mirrored)) for mirrored in views]
+            write_published(tables, temporary / part)
