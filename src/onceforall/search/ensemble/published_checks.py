@@ -3,7 +3,6 @@
 Rows of a network are `classes` (M, 6), the ids of the five best classes and the true label, and `probabilities` (M, 5).
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,29 +82,24 @@ def check_images(file: Path, rows: Rows, images: int | None) -> None:
         )
 
 
-def check_class_orders(files: Sequence[Path], networks: Sequence[Integers], labels: Integers) -> None:
-    """Every network numbers classes as the labels do, and speaks of these images. Raises DataError.
+def check_class_order(file: Path, classes: Integers) -> None:
+    """A network numbers classes as the labels do. Raises DataError where it is right under other numbers.
 
-    `networks`: the classes that each lists per image (M, 5), in the order of `files`.
+    A bad network takes several classes for the same one. Only in another order of classes it takes many of them for
+    another one each.
     """
-    for file, classes in zip(files, networks, strict=True):
-        moved = _moved_classes(labels, classes[:, 0])
-        if np.isin(labels, list(moved)).mean() >= 0.2:
-            label, said = min(moved.items())
-            raise DataError(
-                f"{file}: its predictions are in another order of classes than the labels; "
-                f"it takes class {label} for {said}"
-            )
-    right = [float((classes[:, 0] == labels).mean()) for classes in networks]
-    best, chance = int(np.argmax(right)), 1 / len(np.unique(labels))
-    guessing = chance + 3 * (chance * (1 - chance) / len(labels)) ** 0.5  # by luck, hardly ever more
-    for file, top1 in zip(files, right, strict=True):
-        if top1 <= guessing and right[best] >= 3 * guessing:
-            raise DataError(
-                f"{file}: right on {100 * top1:.1f} % of the images, no better than guessing, where "
-                f"{files[best].name} is right on {100 * right[best]:.1f} %; is its order of images or classes another? "
-                "Otherwise leave it out"
-            )
+    labels, said = classes[:, -1], classes[:, 0]
+    base = int(said.max()) + 1
+    pairs, counts = np.unique(labels * base + said, return_counts=True)
+    sizes = np.bincount(labels)[pairs // base]
+    mostly = (2 * counts > sizes) & (sizes >= _ENOUGH_OF_A_CLASS)
+    label, name, counts = pairs[mostly] // base, pairs[mostly] % base, counts[mostly]
+    moved = (label != name) & (np.bincount(name)[name] == 1)
+    if counts[moved].sum() >= 0.4 * len(labels):
+        raise DataError(
+            f"{file}: its predictions are in another order of classes than the labels; "
+            f"it takes class {label[moved][0]} for {name[moved][0]}"
+        )
 
 
 def same_images(one: Rows, other: Rows) -> bool:
@@ -143,20 +137,6 @@ def _second_run(rows: Rows) -> int | None:
         ):
             return start
     return None
-
-
-def _moved_classes(labels: Integers, said: Integers) -> dict[int, int]:
-    """Classes that are mostly taken for another one each: the network says `value` for images of class `key`.
-
-    A bad network takes several classes for the same. Only another order of classes gives many of them a new name.
-    """
-    base = int(said.max()) + 1
-    pairs, counts = np.unique(labels * base + said, return_counts=True)
-    sizes = np.bincount(labels)[pairs // base]
-    mostly = pairs[(2 * counts > sizes) & (sizes >= _ENOUGH_OF_A_CLASS)]
-    label, name = mostly // base, mostly % base
-    moved = (label != name) & (np.bincount(name)[name] == 1)
-    return dict(zip(label[moved].tolist(), name[moved].tolist(), strict=True))
 
 
 def _why(one: tuple[Path, NDArray[np.number]], other: tuple[Path, NDArray[np.number]]) -> str:

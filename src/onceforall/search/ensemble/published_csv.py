@@ -21,7 +21,7 @@ from .published_checks import (
     CLASSES_PER_ROW,
     Rows,
     check_alike,
-    check_class_orders,
+    check_class_order,
     check_images,
     check_rows,
     same_images,
@@ -156,11 +156,15 @@ def read_files(folder: str | Path, *, images: int | None = None) -> PublishedFil
                 raise FileFormatError(f"{class_file}: the same predictions as {other.name}, a doubled network")
         every.append((classes, probabilities))
     check_images(class_files[0], every[0], images)
-    labels = every[0][0][:, -1]
-    listed = tuple(classes[:, :-1] for classes, _ in every)
-    check_class_orders(class_files, listed, labels)
-    names = tuple(file.stem.removesuffix("_class") for file in class_files)
-    return PublishedFiles(Path(folder), names, labels, listed, tuple(probabilities for _, probabilities in every))
+    for class_file, (classes, _) in zip(class_files, every, strict=True):
+        check_class_order(class_file, classes)
+    return PublishedFiles(
+        Path(folder),
+        tuple(file.stem.removesuffix("_class") for file in class_files),
+        labels=every[0][0][:, -1],
+        classes=tuple(classes[:, :-1] for classes, _ in every),
+        probabilities=tuple(probabilities for _, probabilities in every),
+    )
 
 
 def _listed(block: Block) -> Integers:
