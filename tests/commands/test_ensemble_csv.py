@@ -117,3 +117,14 @@ def test_too_few_classes_cannot_be_published(searched, tmp_path, capsys, monkeyp
     monkeypatch.setattr(Run, "description", lambda self: {"classes": ["cat", "dog"]})
     assert cli.main(["ensemble", f"run={searched.folder}", f"write_csv={tmp_path}/csv"]) == 2
     assert "hold 5 classes per image, not the run's 2 classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("[1.0, null, 3.0]", "the latency of network 1 is None"), ("1.0 fast 3.0", "the latency of network 1 is 'fast'")],
+)
+def test_a_latency_that_is_none_is_named(words, tmp_path, capsys, content, message):
+    (tmp_path / "ms.json").write_text(content)
+    assert cli.main(["ensemble", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()

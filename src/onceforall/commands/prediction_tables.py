@@ -184,8 +184,14 @@ def read_latencies(path: Path) -> list[float]:
     try:
         content = path.read_text(encoding="utf-8")
         values = read_json(path) if content.lstrip().startswith("[") else content.split()
-        return [float(value) for value in values]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise FileFormatError(
             f"{path}: a JSON list of milliseconds, or one number per line, is needed ({error})"
         ) from error
+    found = []
+    for network, value in enumerate(values):
+        try:
+            found.append(float(value))
+        except (ValueError, TypeError) as error:
+            raise FileFormatError(f"{path}: the latency of network {network} is {value!r}, not milliseconds") from error
+    return found
