@@ -66,7 +66,18 @@ def test_a_damaged_description_is_named(run):
 def test_other_classes_than_the_run_was_trained_on(run):
     path = run.supernet_path.with_suffix(".json")
     path.write_text(json.dumps({**json.loads(path.read_text()), "classes": ["cat", "dog"]}))
-    with pytest.raises(RunError, match=r"trained on 2 classes \(cat, dog\), but its data now has 10"):
+    with pytest.raises(RunError, match=r"trained on 2 classes, but its data now has 10: missing cat, dog, new 0, 1"):
+        run.load_data()
+
+
+def test_of_many_classes_those_that_differ_are_named(run):
+    path = run.supernet_path.with_suffix(".json")
+    classes = [str(n) for n in range(10)]
+    path.write_text(json.dumps({**json.loads(path.read_text()), "classes": [*classes[:8], "eight", "9"]}))
+    with pytest.raises(RunError, match="now has 10: missing eight, new 8; restore"):
+        run.load_data()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "classes": classes[::-1]}))
+    with pytest.raises(RunError, match="now has 10: in another order; restore"):
         run.load_data()
 
 
@@ -85,10 +96,11 @@ def test_other_images_than_the_run_was_trained_on(run, tmp_path, write_photos):
 
 
 def test_a_device_without_latency_model(run):
-    with pytest.raises(
-        RunError, match=f"no latency model of device 'phone'; make it with: ofa measure run={run.folder}"
-    ):
+    made_with = f"; make it with: ofa measure run={run.folder}"
+    with pytest.raises(RunError, match=f"no latency model of device 'phone'{made_with} name=phone$"):
         run.load_latency("phone")
+    with pytest.raises(RunError, match=f"{made_with}$"):
+        run.load_latency("onnxruntime")
     run.latency_path("laptop").parent.mkdir()
     run.latency_path("laptop").with_suffix(".json").write_text("{}")
     with pytest.raises(RunError, match="measured so far: laptop"):

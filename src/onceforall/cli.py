@@ -126,6 +126,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = "" if process is None else f" (process {process})"
         print(f"error{where}: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_ERROR
+    except (MemoryError, RuntimeError) as error:
+        if os.environ.get("OFA_TRACEBACK") == "1" or not _out_of_memory(error):
+            raise
+        print(
+            "error: not enough memory for these images and networks; use a smaller batch_size, micro_batch_size or "
+            f"resolution ({' '.join(str(error).split()) or 'MemoryError'})",
+            file=sys.stderr,
+        )
+        return EXIT_ERROR
     except KeyboardInterrupt:
         if os.environ.get("OFA_TRACEBACK") == "1":
             raise
@@ -171,6 +180,12 @@ def _main(words: list[str]) -> int:
     else:
         _load(command.function)(config)
     return 0
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether the machine or the GPU has no memory left; torch says so in a RuntimeError."""
+    said = str(error)
+    return isinstance(error, MemoryError) or "can't allocate memory" in said or "out of memory" in said
 
 
 def _other_process() -> str | None:

@@ -12,7 +12,7 @@ from .files import read_json, write_text
 
 if TYPE_CHECKING:
     from .cost import LatencyModel
-    from .data import DataSource
+    from .data import DataConfig, DataSource
     from .space import SearchSpace
     from .supernets import Supernet
     from .train.config import TrainConfig
@@ -147,8 +147,11 @@ class Run:
         except OSError as error:
             raise RunError(f"cannot read {path}: {error.strerror or error}; train the run again") from error
 
-    def load_data(self) -> "DataSource":
+    def load_data(self, data: "DataConfig | None" = None) -> "DataSource":
         """The images the run was trained on, divided as they were then.
+
+        Args:
+            data: where they are; None: as config.yaml says.
 
         Raises:
             RunError: the classes or the training images are no longer those of the run.
@@ -157,14 +160,14 @@ class Run:
         from .data import load_data
 
         try:
-            source = load_data(self.read_config().data)
+            source = load_data(data or self.read_config().data)
         except DataError as error:
             raise DataError(f"{error}. If they moved: ofa train run={self.folder} data.root=NEW_PLACE") from error
         trained = list(self.description()["classes"])
         if list(source.classes) != trained:
             raise RunError(
-                f"run={self.folder}: trained on {len(trained)} classes ({_few(trained)}), but its data now has "
-                f"{len(source.classes)} ({_few(source.classes)}); restore the images or train a new run"
+                f"run={self.folder}: trained on {len(trained)} classes, but its data now has {len(source.classes)}: "
+                f"{_difference(trained, source.classes)}; restore the images or train a new run"
             )
         if self.description().get("images", {}).get("train") != source.digests["train"]:
             raise RunError(
@@ -180,13 +183,15 @@ class Run:
     def load_latency(self, device: str) -> "LatencyModel":
         """The latency model of a device. Raises RunError when it has not been measured yet."""
         from .cost import LatencyModel
+        from .cost.latency_build import DEVICES
 
         path = self.latency_path(device)
         if not path.with_name(path.name + ".json").is_file():
             others = f"; measured so far: {', '.join(self.devices())}" if self.devices() else ""
+            name = "" if device in DEVICES else f" name={device}"
             raise RunError(
                 f"run={self.folder}: no latency model of device {device!r}{others}; "
-                f"make it with: ofa measure run={self.folder} device={device}"
+                f"make it with: ofa measure run={self.folder}{name}"
             )
         return LatencyModel.load(path)
 
@@ -222,6 +227,14 @@ def _existing(parent: Path, wanted: str = "") -> str:
         return "start one with: ofa train experiment=photos data.root=PATH"
     names.sort(key=lambda name: (-difflib.SequenceMatcher(None, wanted, name).ratio(), name))
     return f"there is {_few([str(parent / name) for name in names])}"
+
+
+def _difference(before: Sequence[str], now: Sequence[str]) -> str:
+    """Which names are gone and which are new; all in another order is a difference, too."""
+    gone = [name for name in before if name not in now]
+    new = [name for name in now if name not in before]
+    parts = [f"{word} {_few(names)}" for word, names in (("missing", gone), ("new", new)) if names]
+    return ", ".join(parts) or "in another order"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -33,6 +33,20 @@ def test_settings_that_fail_at_the_start_do_not_stick(tmp_path, capsys):
     assert not run.exists()
 
 
+def test_too_little_memory_is_one_line_and_leaves_no_run_behind(tmp_path, capsys, monkeypatch):
+    from onceforall.train.trainer import TrainingState
+
+    def full(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 51539607552 bytes.\n")
+
+    monkeypatch.setattr(TrainingState, "step", full)
+    run = tmp_path / "digits"
+    said = error(capsys, "train", f"run={run}")
+    assert "not enough memory" in said
+    assert "batch_size" in said
+    assert not run.exists()
+
+
 def test_another_space_in_the_folder_of_a_run(trained, capsys, unchanged):
     with unchanged(trained.folder):
         said = error(capsys, "train", f"run={trained.folder}", "space=mbv3_small")
@@ -146,12 +160,35 @@ def test_interrupted_training_goes_on(tmp_path, capsys, monkeypatch):
     assert run.read_config().epochs == 1
 
 
-def test_images_that_moved_are_found_again(tmp_path, capsys, write_photos):
+def test_images_that_moved_are_found_again(tmp_path, capsys, write_photos, unchanged):
     photos = write_photos(tmp_path / "photos", classes=["cat", "dog"], per_class=20, size=(32, 32))
     run = tmp_path / "run"
     settings = ["experiment=photos", "space=resnet_small", "space.resolutions=[16]", "epochs=2", "batch_size=8"]
     assert cli.main(["train", *settings, f"data.root={photos}", f"run={run}", "evaluation.every_epochs=null"]) == 0
     moved = photos.rename(tmp_path / "elsewhere")
     assert f"ofa train run={run} data.root=NEW_PLACE" in error(capsys, "evaluate", f"run={run}")
+    others = write_photos(tmp_path / "others", classes=["cat", "dog"], per_class=21, size=(32, 32))
+    with unchanged(run):
+        assert "nowhere does not exist" in error(capsys, "train", f"run={run}", f"data.root={tmp_path / 'nowhere'}")
+        assert "images changed" in error(capsys, "train", f"run={run}", f"data.root={others}")
     assert cli.main(["train", f"run={run}", f"data.root={moved}"]) == 0
     assert cli.main(["evaluate", f"run={run}", "calibration_images=16"]) == 0
+
+
+def test_a_wrong_place_of_the_images_is_not_noted_in_an_interrupted_run(tmp_path, capsys, monkeypatch, write_photos):
+    from onceforall.train.trainer import Trainer
+
+    photos = write_photos(tmp_path / "photos", classes=["cat", "dog"], per_class=20, size=(32, 32))
+    run = Run(tmp_path / "run")
+    settings = ["experiment=photos", "space=resnet_small", "space.resolutions=[16]", "epochs=2", "batch_size=8"]
+    monkeypatch.setattr(Trainer, "finish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+    words = [*settings, f"data.root={photos}", "evaluation.every_epochs=null"]
+    error(capsys, "train", *words, f"run={run.folder}", code=130)
+    noted = run.config_path.read_text()
+    others = write_photos(tmp_path / "others", classes=["cat", "dog"], per_class=21, size=(32, 32))
+    for place in (tmp_path / "nowhere", others):
+        error(capsys, "train", f"run={run.folder}", f"data.root={place}")
+        assert run.config_path.read_text() == noted
+    moved = photos.rename(tmp_path / "elsewhere")
+    error(capsys, "train", f"run={run.folder}", f"data.root={moved}", code=130)
+    assert run.read_config().data.root == str(moved)

@@ -33,23 +33,25 @@ def train(config: TrainConfig, given: Collection[str] | None = None) -> "Superne
     run = Run(Path(config.run or DEFAULT_PARENT / config.name))
     if config.data.root is not None:  # later commands may be typed in another folder
         config = replace(config, data=replace(config.data, root=str(Path(config.data.root).absolute())))
-    continues = run.exists()
-    if continues:
+    stored = run.read_config() if run.exists() else None
+    if stored is not None:
         config = continued(run, config, given)
-    start = start_of(config, check=not continues)
-    if is_main_process():  # one process looks and writes: the others may already see its config
-        if not continues:
-            _require_empty(run.folder)
-        run.write_config(config)  # also when it continues: its images may have moved
+    start = start_of(config, check=stored is None)
+    if stored is None and is_main_process():  # one process looks and writes: the others may already see its config
+        _require_empty(run.folder)
+        run.write_config(config)
     out = console()
     if run.is_trained():
+        if stored != config and is_main_process():
+            run.load_data(config.data)  # images may have moved, but what is noted must be the images of the run
+            run.write_config(config)
         out.print(f"{run.folder} has been trained already; see {run.supernet_path}.safetensors")
         return run.load_supernet()
     try:
-        supernet = train_supernet(config, run.folder, start=start, console=out)
-    except BaseException:
-        if not continues and is_main_process() and not run.metrics_path.exists():
-            _forget(run)  # nothing was trained: the corrected command must not meet these settings again
+        supernet = train_supernet(config, run.folder, start=start, console=out, ready=lambda: run.write_config(config))
+    except BaseException as error:
+        if stored is None and is_main_process() and _nothing_trained(run, error):
+            _forget(run)  # the corrected command must not meet these settings again
         raise
     if start.arch is None:
         out.print(f"next: ofa evaluate run={run.folder}   ofa measure run={run.folder}   ofa search run={run.folder}")
@@ -59,10 +61,21 @@ def train(config: TrainConfig, given: Collection[str] | None = None) -> "Superne
     return supernet
 
 
+def _nothing_trained(run: Run, error: BaseException) -> bool:
+    """Whether nothing is there to go on with: stopped before the first step, or by an error before any number."""
+    if not run.metrics_path.exists():
+        return True
+    lines = run.metrics_path.read_bytes().splitlines()
+    numbers = any(line.startswith((b'{"kind": "train"', b'{"kind": "eval"')) for line in lines)
+    return isinstance(error, Exception) and not numbers
+
+
 def _forget(run: Run) -> None:
     """Remove what a run that never began has left; runs in folders below stay."""
-    run.config_path.unlink(missing_ok=True)
-    shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
+    for path in (run.config_path, run.metrics_path):
+        path.unlink(missing_ok=True)
+    for name in ("checkpoint", "tensorboard"):
+        shutil.rmtree(run.folder / name, ignore_errors=True)
     if not any(run.folder.iterdir()):
         run.folder.rmdir()
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -34,7 +35,12 @@ from .watched import watched_archs
 
 
 def train(
-    config: TrainConfig, run: str | Path, *, start: Start | None = None, console: Console | None = None
+    config: TrainConfig,
+    run: str | Path,
+    *,
+    start: Start | None = None,
+    console: Console | None = None,
+    ready: Callable[[], None] | None = None,
 ) -> Supernet:
     """Train a supernet in a run folder, or continue what an interrupted `train` left there.
 
@@ -48,6 +54,7 @@ def train(
         start: what `config.weights`, `config.recipe.teacher` and `config.genotype` stand for; None: the first two are
             saved supernets, and there is no third.
         console: where progress is shown; None: the terminal.
+        ready: called by the first process before the first step, once settings and images fit what is in the folder.
 
     Returns:
         The trained supernet in eval mode, on the device it was trained on; of a single sub-network a `SingleNetwork`.
@@ -60,7 +67,7 @@ def train(
     with contextlib.closing(init_distributed(config.device)) as world, contextlib.ExitStack() as held:
         trainer = Trainer(config, Path(run), world, console or Console(), start or default_start(config))
         world.from_main(lambda: held.enter_context(run_lock(trainer.run / "checkpoint")))
-        return trainer.train()
+        return trainer.train(ready)
 
 
 class Trainer:
@@ -92,9 +99,11 @@ class Trainer:
         self._corrupt: set[str] = set()
         self._met_corrupt: list[tuple[str, str]] = []
 
-    def train(self) -> Supernet:
+    def train(self, ready: Callable[[], None] | None = None) -> Supernet:
         """Do all steps that are not done yet."""
         self.restore()
+        if ready is not None and self.world.is_main:
+            ready()
         self.say(self.source.summary)
         with self.metrics, self.progress:
             batches = setup.training_batches(
