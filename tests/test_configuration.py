@@ -114,6 +114,7 @@ def test_yaml_round_trip(tmp_path):
         ("steps: x", ConfigError, "steps: the value 'x' is not a whole number"),
         ("inner: {rot: 3}", ConfigError, "inner.rot: unknown key"),
         ("just text", FileFormatError, "not a config"),
+        ("", FileFormatError, "not a config"),
     ],
 )
 def test_a_broken_config_file_is_named(tmp_path, text, error, message):

@@ -102,7 +102,7 @@ def from_yaml(config_class: type[Config], path: str | Path) -> Config:
         raise FileFormatError(f"{path} does not exist") from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise FileFormatError(f"{path} is not a YAML file; it may be truncated") from error
-    if not isinstance(loaded, DictConfig) or list(loaded.values()) == [None]:
+    if not isinstance(loaded, DictConfig) or list(loaded.values()) in ([], [None]):
         raise FileFormatError(f"{path} is not a config: it holds no `key: value` lines")
     with _one_line_errors(config_class, f"{path}: "):
         return _to_dataclass(OmegaConf.merge(OmegaConf.structured(config_class), loaded), config_class)
