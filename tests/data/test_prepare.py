@@ -126,13 +126,16 @@ def test_one_percent_corrupt_is_left_out_and_named(size, caplog):
         assert images.payload(99) == encoded[101]
 
 
-def test_more_than_one_percent_corrupt_stops():
-    encoded = [encode(i % 5) for i in range(150)]
-    encoded[3] = encoded[4] = b""
-    with pytest.raises(
-        DataError, match=r"2 of 150 images cannot be read, more than 1 %: number 3 .*; replace or delete"
-    ):
+@pytest.mark.parametrize(("images", "allowed"), [(9, 0), (30, 3), (98, 5), (700, 7)])
+def test_a_few_or_one_percent_corrupt_may_be_left_out(images, allowed, caplog):
+    encoded = [encode(0)] * images
+    encoded[:allowed] = [b""] * allowed
+    assert len(prepared(source(*encoded)).corrupt) == allowed
+    encoded[allowed] = b""
+    caplog.clear()
+    with pytest.raises(DataError, match=rf"{allowed + 1} of {images} images cannot be read, more than the {allowed} "):
         prepared(source(*encoded))
+    assert len(caplog.records) == max(0, allowed + 1 - 3)  # the first three are in the error
 
 
 def test_missing_files_count_as_corrupt(tmp_path):

@@ -21,7 +21,7 @@ RESIDENT_SIDE = 64
 RESIDENT_BYTES = 4 * 2**30
 SCAN_LIMIT = 20_000
 """Larger sets are checked by a seeded sample of this size."""
-CORRUPT_LIMIT = 0.01
+_EXAMPLES = 3
 _CHUNK = 512
 
 Item = TypeVar("Item")
@@ -48,7 +48,8 @@ def prepare(raw: RawSource, *, resident: str, resolution: int | None, in_chans: 
 
     Raises:
         ConfigError: an option that does not fit.
-        DataError: more than 1 % of the images that were looked at cannot be read.
+        DataError: more than 1 % of the images that were looked at cannot be read; of a small set more than five, or
+            more than a tenth.
     """
     if resident not in ("auto", "true", "false"):
         raise ConfigError(f"data.resident is {resident!r}; use auto, true or false")
@@ -183,11 +184,13 @@ def _without(count: int, bad: dict[int, str]) -> np.ndarray:
 
 
 def _report(corrupt: list[CorruptImage], looked_at: int, name: str) -> None:
-    for image in corrupt:
+    allowed = max(looked_at // 100, min(5, looked_at // 10))
+    too_many = len(corrupt) > allowed
+    for image in corrupt[_EXAMPLES if too_many else 0 :]:  # the error names the first ones
         logger.warning("corrupt image left out: %s (%s)", image.name, image.reason)
-    if len(corrupt) > CORRUPT_LIMIT * looked_at:
-        examples = "; ".join(f"{image.name} ({image.reason})" for image in corrupt[:3])
+    if too_many:
+        examples = "; ".join(f"{image.name} ({image.reason})" for image in corrupt[:_EXAMPLES])
         raise DataError(
-            f"{name}: {len(corrupt)} of {looked_at} images cannot be read, more than 1 %: {examples}; "
-            "replace or delete these files, or copy the data again"
+            f"{name}: {len(corrupt)} of {looked_at} images cannot be read, more than the {allowed} that may be left out: "
+            f"{examples}; replace or delete these files, or copy the data again"
         )
