@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ..configuration import check_least
 from ..errors import ConfigError, RunError
 from ..files import read_json, write_json
 from ..run import Run, check_file_name
@@ -61,6 +62,7 @@ def export(config: ExportConfig) -> list[dict[str, Any]]:
     """
     if config.format not in FORMATS:
         raise ConfigError(f"format={config.format}: use {' or '.join(FORMATS)}")
+    check_least(config, images=1, calibration_images=1, batch_size=1)
     if config.ensemble is not None:
         from .export_ensemble import export_ensemble
 

@@ -4,7 +4,6 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..configuration import check_least
 from ..errors import ConfigError
 from ..files import atomic_path, read_json, write_json
 from ..run import Run, check_file_name
@@ -56,7 +55,6 @@ def _check(config: ExportConfig) -> None:
         raise ConfigError(f"arch={config.arch} and ensemble={config.ensemble}: give one of them")
     if config.finetuned:
         raise ConfigError("finetuned=true is for arch=...; an ensemble was chosen with the weights of the supernet")
-    check_least(config, images=1)
     if config.name:
         check_file_name(config.name)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..configuration import check_least
 from ..run import Run, check_file_name
 from ..settings import setting
 from .screen import console, milliseconds, percent, table
@@ -22,7 +23,9 @@ class MeasureConfig:
     threads: int = setting(1, "threads of the runtime")
     batch: int = setting(1, "images at a time; latencies are milliseconds per batch")
     resolutions: list[int] | None = setting(None, "image sides in pixels to measure; null: all of the space")
-    calibration_networks: int = setting(5, "whole networks that the correction of the table is fitted on")
+    calibration_networks: int = setting(
+        5, "whole networks that the correction of the table is fitted on; 0: no correction"
+    )
     validation_networks: int = setting(10, "whole networks held back to check the model")
     rounds: int = setting(10, "how often every part and network has its turn")
     warmup: int = setting(3, "runs after loading that do not count")
@@ -40,6 +43,7 @@ def measure(config: MeasureConfig) -> "LatencyModel":
     """
     from ..cost import Timing, build_latency_model
 
+    check_least(config, calibration_networks=0, validation_networks=0, seed=0)
     run = Run.open(config.run)
     name = config.name or config.device
     check_file_name(name)
@@ -101,9 +105,10 @@ def _show(model: "LatencyModel", run: Run, config: MeasureConfig) -> None:
     if model.validation:
         checked = model.validation
         tau = "-" if checked.kendall_tau is None else f"{checked.kendall_tau:.2f}"
+        by_macs = "" if checked.macs_mape is None else f"by MACs alone {percent(checked.macs_mape)}; "
         out.print(
             f"on {len(checked.networks)} held-back networks: mean error {percent(checked.mape)}, Kendall tau {tau} "
-            f"(by MACs alone {percent(checked.macs_mape)}; measuring twice differs by {percent(checked.repeatability)})"
+            f"({by_macs}measuring twice differs by {percent(checked.repeatability)})"
         )
     out.print(f"one number: {model.estimator}")
     out.print(f"written: {run.latency_path(model.device)}.json and .csv")

@@ -8,6 +8,7 @@ from ..run import Run
 from ..settings import setting
 from .scoring import (
     MeasuringConfig,
+    check_measuring,
     costs_of,
     dismiss,
     fitted_predictor,
@@ -34,7 +35,9 @@ class PredictorConfig(MeasuringConfig):
     front_cost: str | None = setting(
         None, "cost the front is drawn against: latency_ms, macs, params, memory_bytes; null: latency_ms once measured"
     )
-    seed: int = setting(0, "same seed, same weights: same networks")
+    seed: int = setting(
+        0, "same seed, same weights: same networks evaluated; the predictor learns from all of predictor/labels.jsonl"
+    )
 
 
 def predictor(config: PredictorConfig) -> "AccuracyPredictor":
@@ -51,6 +54,7 @@ def predictor(config: PredictorConfig) -> "AccuracyPredictor":
     from ..search.predictor import FEWEST_LABELS, MODELS
     from ..train.distributed import init_distributed
 
+    check_measuring(config, seed=0)
     if config.labels < FEWEST_LABELS:
         raise ConfigError(f"labels={config.labels}: a predictor needs at least {FEWEST_LABELS} evaluated networks")
     for name, value, known in (("sampling", config.sampling, SAMPLINGS), ("model", config.model, MODELS)):

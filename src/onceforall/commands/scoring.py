@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..configuration import check_least
 from ..cost import count_macs, count_params, peak_memory
 from ..errors import OnceForAllError
 from ..run import Run
@@ -25,10 +26,17 @@ class MeasuringConfig:
 
     run: str | None = setting(None, "folder of a trained run")
     images: int | None = setting(None, "hold-out images per evaluation, class-balanced; null: all")
-    calibration_images: int = setting(1000, "training images that batch-norm statistics are taken from")
+    calibration_images: int = setting(
+        1000, "training images that batch-norm statistics are taken from; 0: the statistics of the weights"
+    )
     batch_size: int = setting(200, "images per batch of evaluation and calibration")
     compute: str = setting("auto", "where accuracy is computed: cpu, cuda, cuda:1, ...; auto: a GPU when there is one")
     networks_at_once: int = setting(16, "networks evaluated together on images decoded once")
+
+
+def check_measuring(config: MeasuringConfig, **least: int) -> None:
+    """Raise ConfigError, naming the key, where a number that measuring needs, or one of `least`, is too small."""
+    check_least(config, images=1, calibration_images=0, batch_size=1, networks_at_once=1, **least)
 
 
 def costs_of(space: SearchSpace, latency: "LatencyModel | None") -> dict[str, "CodeFunction"]:

@@ -11,7 +11,7 @@ from ..run import Run, check_file_name
 from ..settings import setting
 from ..space import SearchSpace
 from . import members
-from .scoring import MeasuringConfig, costs_of, fitted_predictor, hold_out_accuracy, open_labels
+from .scoring import MeasuringConfig, check_measuring, costs_of, fitted_predictor, hold_out_accuracy, open_labels
 from .screen import console, table
 
 if TYPE_CHECKING:
@@ -45,7 +45,11 @@ class SearchConfig(MeasuringConfig):
     verify: bool = setting(False, "with score=predicted: calibrate and evaluate every network that is delivered")
     devices: list[str] | None = setting(None, "several measured devices at once, each with a front and a best network")
     latency_limits: list[float] | None = setting(None, "with devices: most milliseconds on each; null: as constraint")
-    seed: int = setting(0, "same seed, same weights: same result")
+    seed: int = setting(
+        0,
+        "same seed, same weights: same networks evaluated; the result is the best of them and of all that earlier "
+        "searches left in predictor/labels.jsonl",
+    )
 
 
 def search(config: SearchConfig) -> "SearchResult":
@@ -59,6 +63,9 @@ def search(config: SearchConfig) -> "SearchResult":
         InfeasibleConstraint: no network meets the limits; states the feasible range.
         RunError, ConfigError, DataError, StorageError.
     """
+    check_measuring(config, seed=0)
+    if not isinstance(config.constraint, ConstraintConfig):  # a dictionary from Python
+        raise ConfigError(f"constraint={config.constraint}: write ConstraintConfig(latency_ms=4)")
     if config.devices is not None:
         from .devices import search_devices
 

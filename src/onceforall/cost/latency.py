@@ -64,7 +64,8 @@ class Validation:
     Attributes:
         mape: mean |predicted - measured| / measured, a fraction.
         kendall_tau: rank correlation; None for fewer than two networks.
-        macs_mape: the same error of a straight line through MACs alone, fitted on the same networks.
+        macs_mape: the same error of a straight line through MACs alone, fitted on the same networks; None when the
+            model was fitted on none.
         repeatability: mean relative difference of measuring the same networks twice (odd and even rounds): no model
             can be seen to be better than this.
         networks: every network, measured and predicted.
@@ -72,7 +73,7 @@ class Validation:
 
     mape: float
     kendall_tau: float | None
-    macs_mape: float
+    macs_mape: float | None
     repeatability: float
     networks: tuple[Comparison, ...]
 

@@ -209,15 +209,16 @@ def _validated(model: LatencyModel, archs: list[Arch], rounds: list[list[list[fl
         return model
     measured, predicted = _estimates(rounds), model.predict(archs)
     tau = kendall_tau(measured, predicted)
-    seen = [network.arch for network in model.calibration]
-    slope, level = fit_line(
-        count_macs(model.space, seen), np.array([network.measured_ms for network in model.calibration])
-    )
+    macs_mape = None
+    if model.calibration:
+        seen = count_macs(model.space, [network.arch for network in model.calibration])
+        slope, level = fit_line(seen, np.array([network.measured_ms for network in model.calibration]))
+        macs_mape = mean_relative_error(measured, slope * count_macs(model.space, archs) + level)
     halves = [_estimates([samples[part] for samples in rounds]) for part in (slice(0, None, 2), slice(1, None, 2))]
     validation = Validation(
         mape=mean_relative_error(measured, predicted),
         kendall_tau=None if np.isnan(tau) else tau,
-        macs_mape=mean_relative_error(measured, slope * count_macs(model.space, archs) + level),
+        macs_mape=macs_mape,
         repeatability=mean_relative_error(halves[0], halves[1]),
         networks=_compared(model, archs, measured),
     )

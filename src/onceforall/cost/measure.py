@@ -51,6 +51,8 @@ class Timing:
         for name in ("threads", "batch", "rounds", "repeats"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; a latency measurement needs at least 1")
+        if self.warmup < 0:
+            raise ConfigError(f"warmup is {self.warmup}; use 0 or more")
 
 
 @dataclass(frozen=True)
