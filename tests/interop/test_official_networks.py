@@ -353,3 +353,24 @@ def test_macs_are_the_true_ones_where_the_tutorial_table_is_not(shared):
         macs = count_macs(space, [arch_from_dict(space, case["spec"])])[0]
         assert macs == round(float(case["mflops_config"]) * 1e6)
         assert 0.9 < float(case["mflops_tutorial_table"]) * 1e6 / macs < 1
+
+
+@pytest.mark.parametrize("content", [b"error 404", b"", b"<html>", b"version https://git-lfs.github.com/spec/v1\n"])
+def test_something_else_under_the_name_of_a_torch_file(content, tmp_path):
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"w\.pth is not a torch file: it (begins with|is empty)"):
+        read_torch_file(tmp_path / "w.pth")
+
+
+def test_any_flipped_bit_of_a_torch_file_is_one_line_without_advice_to_run_code(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save({"stem.weight": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    whole, errors = path.read_bytes(), []
+    for position in range(2, len(whole)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 64]) + whole[position + 1 :])
+        try:
+            read_torch_file(path)
+        except FileFormatError as error:
+            errors.append(error)
+    assert not [error for error in errors if "weights_only" in str(error) or "\n" in str(error)]
+    assert len({type(error.__cause__) for error in errors}) > 5  # the unpickler fails in many ways

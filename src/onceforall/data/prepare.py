@@ -191,6 +191,6 @@ def _report(corrupt: list[CorruptImage], looked_at: int, name: str) -> None:
     if too_many:
         examples = "; ".join(f"{image.name} ({image.reason})" for image in corrupt[:_EXAMPLES])
         raise DataError(
-            f"{name}: {len(corrupt)} of {looked_at} images cannot be read, more than the {allowed} that may be left out: "
-            f"{examples}; replace or delete these files, or copy the data again"
+            f"{name}: {len(corrupt)} of {looked_at} images cannot be read, more than the {allowed} that may be left "
+            f"out: {examples}; replace or delete these files, or copy the data again"
         )

@@ -129,7 +129,6 @@ def load_checkpoint(
     tensors = dict(source if isinstance(source, Mapping) else read_torch_file(source))
     if isinstance(tensors.get("state_dict"), Mapping):
         tensors = dict(tensors["state_dict"])
-    tensors = {str(key): value for key, value in tensors.items()}
     own = supernet.state_dict()
     names = {official_key(supernet, key): key for key in own}
     mobile = isinstance(supernet.space.layout, MobileLayout)
@@ -138,9 +137,6 @@ def load_checkpoint(
         resolved = {key: name for key, name in resolved.items() if not name.endswith("_matrix")}
     unexpected = sorted(key for key, name in resolved.items() if name not in names)
     loaded = {names[name]: tensors[key] for key, name in resolved.items() if name in names}
-    if strange := [key for key, value in loaded.items() if not isinstance(value, Tensor)]:
-        kind, name = type(loaded[strange[0]]).__name__, official_key(supernet, strange[0])
-        raise FileFormatError(f"not a checkpoint of {supernet.space.name}: {name} is no tensor but of type {kind}")
     classifier = {key for key in loaded if key.startswith("classifier.") and loaded[key].shape != own[key].shape}
     if other_classes:
         loaded = {key: value for key, value in loaded.items() if key not in classifier}
@@ -176,25 +172,27 @@ def read_torch_file(path: str | Path) -> dict[str, Any]:
     Raises:
         FileFormatError: it is missing, damaged, or needs more than tensors and could run code.
     """
-    import pickle
-    import struct
-
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with Path(path).open("rb") as file:
+            start = file.read(16)
     except FileNotFoundError as error:
         raise FileFormatError(f"{path} does not exist") from error
-    except pickle.UnpicklingError as error:
-        if "Unsupported operand" in str(error):  # bytes that no pickle of tensors has
-            raise FileFormatError(f"{path} is not a whole torch file") from error
-        # What PyTorch says besides tells how to run that code.
-        what = re.search(r"GLOBAL (\S+)", str(error))
-        named = f" ({what[1]})" if what else ""
-        raise FileFormatError(f"{path} holds more than tensors{named}; it could run code and is refused") from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
-        reason = f" ({error})" if str(error) and isinstance(error, RuntimeError | OSError) else ""
-        raise FileFormatError(f"{path} is not a whole torch file{reason}") from error
+    except OSError as error:
+        raise FileFormatError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not start.startswith((b"PK", b"\x80")):  # a zip archive, or before torch 1.6 a pickle
+        raise FileFormatError(f"{path} is not a torch file: it {f'begins with {start}' if start else 'is empty'}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can fail in any way
+        said = str(error).partition("WeightsUnpickler error: ")[2] or str(error)  # without the advice around it
+        if foreign := re.search(r"GLOBAL ([\w.]+)", said):
+            raise FileFormatError(
+                f"{path} holds more than tensors; it could run code and is refused: {foreign[1]}"
+            ) from error
+        reason = said.strip().partition("\n")[0].partition(". ")[0] or type(error).__name__
+        raise FileFormatError(f"{path} is not a whole torch file ({reason})") from error
     if not isinstance(content, dict):
         raise FileFormatError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
     return content
