@@ -204,6 +204,13 @@ class Run:
         """Names of the search results, newest first."""
         return self._names("search")
 
+    def read_search(self, name: str) -> dict[str, Any]:
+        """A search result. Raises FileFormatError when the file is none."""
+        found = read_json(path := self.search_path(name))
+        if not isinstance(found, dict) or not {"name", "chosen", "front", "evaluated"} <= found.keys():
+            raise FileFormatError(f"{path} is no result of `ofa search`; remove it, or search again")
+        return found
+
     def ensembles(self) -> list[str]:
         """Names of the results of ensemble selection, newest first."""
         return self._names("ensembles")

@@ -1,6 +1,7 @@
 """`arch=`: every form a user may type, and what is said about the others."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,10 @@ def test_chosen_needs_a_search_that_chose(run):
         parse_arch("chosen", SPACE, run)
     add_search(run, "front", [SPACE.largest], None)
     with pytest.raises(ConfigError, match=r"chose none; give it a constraint"):
+        parse_arch("chosen", SPACE, run)
+    run.search_path("broken").write_text("{}")
+    os.utime(run.search_path("front"), (1, 1))
+    with pytest.raises(FileFormatError, match=r"broken\.json is no result of `ofa search`"):
         parse_arch("chosen", SPACE, run)
 
 

@@ -127,6 +127,22 @@ def test_values_that_make_no_sense(words, message, trained, capsys, unchanged):
         assert message in error(capsys, words[0], f"run={trained.folder}", *words[1:], *arch)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["quickstart", "budget=0"], "budget=0: must be 1 or greater"),
+        (["quickstart", "rounds=0"], "rounds=0: must be 2 or greater"),
+        (["quickstart", "latency_share=7"], "latency_share=7: must be from 0 to 1"),
+        (["list", "num_classes=0"], "num_classes=0: must be 1 or greater"),
+        (["list", "in_chans=0"], "in_chans=0: must be 1 or greater"),
+    ],
+)
+def test_numbers_are_looked_at_before_anything_is_done(words, message, tmp_path, capsys):
+    given = [f"run={tmp_path / 'run'}"] if words[0] == "quickstart" else []
+    assert message in error(capsys, *words, *given)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_that_is_still_training(trained, tmp_path, capsys):
     run = Run(tmp_path / "half")
     run.folder.mkdir()

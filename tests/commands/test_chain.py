@@ -117,6 +117,7 @@ def test_finetune_and_export(searched, capsys):
     output(capsys, "export", f"run={searched.folder}", "arch=smallest", *words)
     record = json.loads(searched.deploy_path(f"{name}-finetuned", ".json").read_text())
     assert record["top1_agreement"] == 1.0
+    assert record["finetuned"] is True
 
 
 def test_export_of_the_choice_runs_in_the_runtime(searched, capsys):
@@ -125,6 +126,7 @@ def test_export_of_the_choice_runs_in_the_runtime(searched, capsys):
     record = json.loads(searched.deploy_path("phone", ".json").read_text())
     chosen = json.loads(searched.search_path("first").read_text())["chosen"]
     assert record["arch"] == chosen["arch"]
+    assert record["finetuned"] is False
     assert record["images_compared"] == 32
     assert record["max_abs_difference"] < 1e-3
     assert record["latency_ms"] > 0

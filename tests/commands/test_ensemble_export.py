@@ -240,10 +240,10 @@ def test_together_changes_the_form_and_the_earlier_one_goes(voting, capsys):
     members = [f"{name}{ending}" for name in result(voting)["rules"]["maximal"]["ensembles"]["members"][0]["networks"]
                for ending in (".json", ".onnx")]  # fmt: skip
     assert names_in(folder / "mine") == sorted(members)
-    output(capsys, *words, "together=true")
+    assert f"removed: {folder / 'mine'}, which" in output(capsys, *words, "together=true")
     assert not (folder / "mine").exists()
     assert OnnxEnsemble(folder / "mine.onnx").card.inputs == {8: "images"}
-    output(capsys, *words, "together=false")
+    assert f"removed: {folder / 'mine.onnx'}, which" in output(capsys, *words, "together=false")
     assert names_in(folder / "mine") == sorted(members)
     assert not (folder / "mine.onnx").exists()
     assert "latency_ms" not in json.loads((folder / "mine.json").read_text())

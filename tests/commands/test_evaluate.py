@@ -215,4 +215,5 @@ def test_bad_input_is_one_clear_line(words, message, files, photos, capsys):
 
 def test_a_run_keeps_its_own_images(capsys):
     assert "a run has its own images" in error(capsys, "run=runs/x", "data=imagenet")
+    assert "leave data, space and resolution out" in error(capsys, "run=runs/x", "space=resnet50")
     assert "run=FOLDER is needed" in error(capsys)

@@ -128,6 +128,11 @@ def test_an_architecture_of_another_space_is_refused() -> None:
         count_macs(SPACES["mbv3_w1.0"], [SPACES["resnet_small"].largest])
 
 
+def test_one_architecture_is_no_list() -> None:
+    with pytest.raises(TypeError, match=r"write \[arch\] for one"):
+        count_macs(SPACES["resnet_small"], SPACES["resnet_small"].largest)  # pyright: ignore[reportArgumentType]
+
+
 def test_codes_of_another_space_are_refused() -> None:
     part = SPACES["mbv3_w1.0"].restrict(depths=[2])
     with pytest.raises(InvalidArch, match=r"codes of space mbv3_w1.0 have shape \(n, 46\), not \(3, 26\)"):

@@ -145,6 +145,8 @@ def test_descriptions_rebuild_the_space(name):
 
 
 def test_families_refuse_what_they_do_not_know():
+    with pytest.raises(ConfigError, match="num_classes=0: must be 1 or greater"):
+        create_space("mbv3_w1.0", num_classes=0)
     with pytest.raises(ConfigError, match="no space named 'mbv2'"):
         create_space("mbv2")
     with pytest.raises(ConfigError, match="unknown option 'depth'"):

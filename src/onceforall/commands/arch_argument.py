@@ -98,14 +98,14 @@ def newest_search(run: Run) -> dict[str, Any]:
     names = run.searches()
     if not names:
         raise ConfigError(f"{run.folder} has no search result yet; make one with: ofa search run={run.folder}")
-    return read_json(run.search_path(names[0]))
+    return run.read_search(names[0])
 
 
 def _from_searches(text: str, run: Run) -> Arch | None:
     """What `chosen` or a name stands for in the search results of a run; None when there is no such name."""
     if text == "chosen":
         found = newest_search(run)
-        if found.get("chosen") is None:
+        if found["chosen"] is None:
             raise ConfigError(
                 f"arch=chosen: the newest search ({found['name']}) chose none; give it a constraint, "
                 f"for example: ofa search run={run.folder} constraint.latency_ms=4"
@@ -117,7 +117,7 @@ def _from_searches(text: str, run: Run) -> Arch | None:
 def _members(run: Run) -> dict[str, Arch]:
     members: dict[str, Arch] = {}
     for name in reversed(run.searches()):
-        found = read_json(run.search_path(name))
+        found = run.read_search(name)
         for member in [*found["evaluated"], *found["front"]]:
             members[member["name"]] = Arch.from_dict(member["arch"])
     return members

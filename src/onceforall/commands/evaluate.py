@@ -112,9 +112,11 @@ def _check(config: EvaluateConfig) -> None:
         raise ConfigError(f"part={config.part}: use test or holdout")
     check_least(config, batch_size=1, images=1, resolution=8, calibration_images=0, seed=0)
     if config.checkpoint is None:
-        if config.run is not None and (config.data != DataConfig() or config.resolution is not None):
+        own = config.data != DataConfig() or config.resolution is not None or config.space != EvaluateConfig.space
+        if config.run is not None and own:
             raise ConfigError(
-                "a run has its own images and resolutions; leave data and resolution out, or use checkpoint="
+                "a run has its own images, space and resolutions; leave data, space and resolution out, or use "
+                "checkpoint="
             )
     elif config.run is not None or config.latency is not None or config.part != "test":
         raise ConfigError("checkpoint= is evaluated without a run: leave out run, latency and part")

@@ -119,12 +119,12 @@ def _export_one(
         verify_images=test_images(source, arch.resolution, config.images),
     )
     record_path = path.with_suffix(".json")
-    record = read_json(record_path)
+    record = read_json(record_path) | {"finetuned": config.finetuned}
     if config.measure:
         from ..cost import measure_latency
 
         record["latency_ms"] = measure_latency(path).estimate_ms
-        write_json(record_path, record)
+    write_json(record_path, record)
     return record
 
 

@@ -40,6 +40,8 @@ def export_ensemble(config: ExportConfig) -> Record:
     found = parse_ensemble(run, config.ensemble or "")
     together = found.rule == "summed" if config.together is None else config.together
     name = config.name or found.name
+    other = run.deploy_path(name, "" if together else ".onnx")
+    replaced = other.exists()
     out = console()
     with out.status(f"exporting {name}"):
         record = _export(run, found, name, together, config.images, description)
@@ -47,6 +49,8 @@ def export_ensemble(config: ExportConfig) -> Record:
             record |= _measured(run, found, record, together)
             write_json(run.deploy_path(name, ".json"), record)
     _show(run, found, record)
+    if replaced:
+        out.print(f"removed: {other}, which was exported as {name} before; name=OTHER keeps both", soft_wrap=True)
     return record
 
 

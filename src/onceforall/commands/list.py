@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ..configuration import check_least
 from .screen import console, millions, quantity, table
 
 
@@ -29,6 +30,7 @@ def list_networks(config: ListConfig) -> list[ListedSpace]:
     from ..cost.analytic import count_macs, count_params
     from ..space import create_space, list_spaces
 
+    check_least(config, num_classes=1, in_chans=1)
     listed: list[ListedSpace] = []
     for name in list_spaces():
         space = create_space(name, config.num_classes, config.in_chans)

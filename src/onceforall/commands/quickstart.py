@@ -4,7 +4,8 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..configuration import compose
+from ..configuration import check_least, compose
+from ..errors import ConfigError
 from ..run import Run
 from ..settings import setting
 from ..train.config import TrainConfig
@@ -32,6 +33,9 @@ class QuickstartConfig:
 
 def quickstart(config: QuickstartConfig) -> Path:
     """Train, evaluate, measure, search, export and report; the last line printed is the path of the report."""
+    check_least(config, budget=1, rounds=2)
+    if not 0 <= config.latency_share <= 1:
+        raise ConfigError(f"latency_share={config.latency_share:g}: must be from 0 to 1")
     out = console()
     started = time.perf_counter()
 
@@ -49,6 +53,7 @@ def quickstart(config: QuickstartConfig) -> Path:
     space = Run.open(run).space()
     fastest, slowest = latency.predict([space.smallest, space.largest])
     limit = float(f"{fastest + config.latency_share * (slowest - fastest):.2g}")
+    limit = max(limit, float(f"{1.01 * fastest:.3g}"))  # rounding must not exclude the fastest
     command = f"ofa search run={run} constraint.latency_ms={limit:g} budget={config.budget}"
     step(f"4/6 the front and the best within a budget: {command}")
     search(SearchConfig(run=run, constraint=ConstraintConfig(latency_ms=limit), budget=config.budget))

@@ -69,6 +69,8 @@ def milliseconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g} ms"
 
 
-def amount(size: float) -> str:
-    """Bytes as KiB or MiB."""
-    return f"{size / 2**20:.2f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"
+def amount(count: float) -> str:
+    """Bytes in the units of the report: `184 kB`."""
+    from ..report.words import size
+
+    return size(count)

@@ -30,6 +30,8 @@ def space_of(space_or_supernet: SearchSpace | HasSpace) -> SearchSpace:
 def _counted_space(space_or_supernet: SearchSpace | HasSpace, archs: Sequence[Arch] | np.ndarray) -> SearchSpace:
     """The space, at the architectures' own resolutions where it lacks one: counting needs no training at that size."""
     space = space_of(space_or_supernet)
+    if isinstance(archs, Arch):
+        raise TypeError("several architectures are counted at once; write [arch] for one")
     if isinstance(archs, np.ndarray):
         return space
     sizes = {arch.resolution for arch in archs}

@@ -41,8 +41,11 @@ def create_space(name: str, num_classes: int = 1000, in_chans: int = 3, **option
             None means the family's own.
 
     Raises:
-        ConfigError: an unknown name or option, or a value the family does not have.
+        ConfigError: an unknown name or option, a value the family does not have, or no class or channel.
     """
+    for what, count in (("num_classes", num_classes), ("in_chans", in_chans)):
+        if count < 1:
+            raise ConfigError(f"{what}={count}: must be 1 or greater")
     space = _family(_ALIASES.get(name, name), num_classes, in_chans)
     known = {"resolutions", "kernel_sizes", "expand_ratios", "depths", "width_mults", "compound"}
     if unknown := sorted(set(options) - known):
