@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from onceforall import cli
+from onceforall.errors import ConfigError
 from onceforall.run import Run
 from onceforall.space import create_space
 
@@ -220,3 +221,10 @@ def test_a_wrong_place_of_the_images_is_not_noted_in_an_interrupted_run(tmp_path
     moved = photos.rename(tmp_path / "elsewhere")
     error(capsys, "train", f"run={run.folder}", f"data.root={moved}", code=130)
     assert run.read_config().data.root == str(moved)
+
+
+def test_limits_of_a_search_as_a_dictionary():
+    from onceforall.commands.search import SearchConfig, search
+
+    with pytest.raises(ConfigError, match=r"write ConstraintConfig\(latency_ms=4\)"):
+        search(SearchConfig(run="runs/x", constraint={"latency_ms": 4}))  # pyright: ignore[reportArgumentType]

@@ -42,8 +42,9 @@ def train(config: TrainConfig, given: Collection[str] | None = None) -> "Superne
         run.write_config(config)
     out = console()
     if run.is_trained():
-        if stored != config and is_main_process():
-            run.load_data(config.data)  # images may have moved, but what is noted must be the images of the run
+        if stored is not None and stored != config and is_main_process():
+            if stored.data != config.data:
+                run.load_data(config.data)  # they may have moved, but must be the images of the run
             run.write_config(config)
         out.print(f"{run.folder} has been trained already; see {run.supernet_path}.safetensors")
         return run.load_supernet()
