@@ -314,14 +314,14 @@ def test_weights_of_another_network(published, tmp_path):
     with pytest.raises(FileFormatError, match="is not a whole torch file"):
         net_from_config(published / TINY, weights=tmp_path / "w")
     torch.save({"state_dict": {}, "run": json.loads}, tmp_path / "w")
-    with pytest.raises(FileFormatError, match=r"more than tensors \(json\.loads\); it could run code and is refused$"):
+    with pytest.raises(FileFormatError, match=r"more than tensors; it could run code and is refused: json\.loads$"):
         net_from_config(published / TINY, weights=tmp_path / "w")
 
 
 @pytest.mark.parametrize("content", [b"", b"xx", b"hello world", b"\x80\x02garbage", b"}q", b"(lp0", b"r12"])
 def test_bytes_that_are_no_torch_file(content, tmp_path):
     (tmp_path / "w.pth").write_bytes(content)
-    with pytest.raises(FileFormatError, match=r"w\.pth (is not a whole torch file|holds a)") as found:
+    with pytest.raises(FileFormatError, match=r"w\.pth (is not a (whole )?torch file|holds a)") as found:
         read_torch_file(tmp_path / "w.pth")
     assert "weights_only" not in str(found.value)
     assert "()" not in str(found.value)

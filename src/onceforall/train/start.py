@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..space import Arch
+from ..space import Arch, SearchSpace
 from ..supernets import Supernet, load_supernet
 from ..supernets.zoo import load_weights
 from .config import TrainConfig
@@ -66,7 +66,7 @@ class SingleNetwork(Supernet):
     def extract(self, arch: Arch) -> nn.Module:
         return copy.deepcopy(self.network).eval()
 
-    def sort_channels(self, phase: int = 0) -> None:
+    def sort_channels(self, phase: int = 0, trained: SearchSpace | None = None) -> None:
         """Nothing to do: all channels are used."""
 
     def save(self, path: str | Path, metadata: dict[str, Any] | None = None) -> None:
