@@ -234,11 +234,12 @@ def test_a_part_of_the_front_keeps_both_ends(run, tmp_path):
     copied = Run(tmp_path / "run")
     front = [{"name": f"n{k}", "latency_ms": 1.0 + k, "top1": 0.5 + 0.4 * k**0.2 / 5**0.2} for k in range(6)]
     behind = [{"name": "behind", "latency_ms": 5.5, "top1": 0.6}]
-    copied.search_path("first").write_text(json.dumps({"name": "first", "front": front, "evaluated": front + behind}))
+    found = {"name": "first", "chosen": None, "front": front, "evaluated": front + behind}
+    copied.search_path("first").write_text(json.dumps(found))
     assert [m["name"] for m in candidates_of(copied, "first", 3).members] == ["n0", "n1", "n5"]
     assert [m["name"] for m in candidates_of(copied, "first", 7).members][-2:] == ["behind", "n5"]
     copied.search_path("first").write_text("{}")
-    with pytest.raises(FileFormatError, match=r"first\.json is not the result of a search"):
+    with pytest.raises(FileFormatError, match=r"first\.json is no result of `ofa search`"):
         candidates_of(copied, "first", 3)
 
 

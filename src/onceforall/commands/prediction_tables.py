@@ -48,18 +48,13 @@ def candidates_of(run: Run, search: str | None, networks: int) -> Candidates:
         raise RunError(f"run={run.folder}: no search {search!r}; there is {', '.join(names) or 'none yet'}")
     if not names:
         raise RunError(f"run={run.folder}: no search result yet; make one with: ofa search run={run.folder}")
-    name = search or names[0]
-    path = run.search_path(name)
-    found = read_json(path)
-    try:
-        known = {member["name"]: member for member in [*found["evaluated"], *found["front"]]}
-    except (KeyError, TypeError) as error:
-        raise FileFormatError(f"{path} is not the result of a search ({error}); search again") from error
+    found = run.read_search(name := search or names[0])
+    known = {member["name"]: member for member in [*found["evaluated"], *found["front"]]}
     left = sorted(known.values(), key=lambda member: member["name"])
     for member in left:
         if member.get("latency_ms") is None:
             raise DataError(
-                f"{path}: network {member['name']} has no latency; measure this machine "
+                f"{run.search_path(name)}: network {member['name']} has no latency; measure this machine "
                 f"(ofa measure run={run.folder}) and search again"
             )
     left.sort(key=lambda member: member["latency_ms"])
