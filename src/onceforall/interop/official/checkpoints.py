@@ -129,6 +129,7 @@ def load_checkpoint(
     tensors = dict(source if isinstance(source, Mapping) else read_torch_file(source))
     if isinstance(tensors.get("state_dict"), Mapping):
         tensors = dict(tensors["state_dict"])
+    tensors = {str(key): value for key, value in tensors.items()}
     own = supernet.state_dict()
     names = {official_key(supernet, key): key for key in own}
     mobile = isinstance(supernet.space.layout, MobileLayout)
@@ -137,6 +138,9 @@ def load_checkpoint(
         resolved = {key: name for key, name in resolved.items() if not name.endswith("_matrix")}
     unexpected = sorted(key for key, name in resolved.items() if name not in names)
     loaded = {names[name]: tensors[key] for key, name in resolved.items() if name in names}
+    if strange := [key for key, value in loaded.items() if not isinstance(value, Tensor)]:
+        kind, name = type(loaded[strange[0]]).__name__, official_key(supernet, strange[0])
+        raise FileFormatError(f"not a checkpoint of {supernet.space.name}: {name} is no tensor but of type {kind}")
     classifier = {key for key in loaded if key.startswith("classifier.") and loaded[key].shape != own[key].shape}
     if other_classes:
         loaded = {key: value for key, value in loaded.items() if key not in classifier}
