@@ -4,16 +4,17 @@
 
 Every RUN is a trained run whose networks were predicted by `ofa ensemble run=RUN`; its tables are read, nothing is
 evaluated anew. Compared under summed and maximal latency, all chosen on hold-out images and told on test images:
-single networks (most images right), ensembles chosen by likelihood of networks that may see mirrored images (the
-default) and that see images as they are, the latter chosen by most images right, and, as what mirrored images give by
-themselves, the most accurate network that votes on an image and its mirror image. Gains are differences to the best
-single network, which sees images as they are, within the same latency, at every latency at which either changes. The
-last line is JSON. `--quick` makes a table of random numbers in place of runs.
+single networks (most images right, and by likelihood), ensembles chosen by likelihood of networks that may see
+mirrored images (the default) and that see images as they are, the latter chosen by most images right, and, as what
+mirrored images give by themselves, the most accurate network that votes on an image and its mirror image. Gains are
+differences to the best single network, which sees images as they are, within the same latency, at every latency at
+which either changes. The last line is JSON. `--quick` makes a table of random numbers in place of runs.
 """
 
 import argparse
 import itertools
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,11 @@ from onceforall.commands.prediction_tables import predictions_path
 from onceforall.files import write_json, write_text
 from onceforall.run import Run
 from onceforall.search.ensemble.delivery import counts_of, singles_front
-from onceforall.search.ensemble.ensembles import RULES, EnsembleFront
+from onceforall.search.ensemble.ensembles import RULES, Ensemble, EnsembleFront
 from onceforall.search.ensemble.likelihood import select_by_likelihood
 from onceforall.search.ensemble.selection import select_ensembles
 from onceforall.search.ensemble.tables import PredictionTable, TableNetwork, blocks_together
-from onceforall.search.ensemble.temperature import fit_temperatures
+from onceforall.search.ensemble.temperature import NOTHING, fit_temperatures
 from onceforall.search.ensemble.votes import VoteTable
 from onceforall.search.front import hypervolume
 
@@ -57,6 +58,7 @@ def study(folder: Path) -> list[dict[str, Any]]:
         found = [(WAYS[views - 1], one.choose(rule), one.test) for views, one in likely.items()]
         both = likely[2].one_network(by_accuracy)
         found += [("most images right", by_accuracy, plain[1]), ("one network, two views", both, likely[2].test)]
+        found.append(("one network, by likelihood", likely[1].likeliest_networks(by_accuracy), likely[1].test))
         for way, front, votes in found:
             rows.append({"rule": rule, "chosen": way, **compared(front, alone, votes, plain[1], latencies)})
     return rows
@@ -77,6 +79,17 @@ class Likely:
 
     def choose(self, rule: str) -> EnsembleFront:
         return select_by_likelihood(self.holdout, self.given, self.latencies, rule, single=self.single)
+
+    def likeliest_networks(self, front: EnsembleFront) -> EnsembleFront:
+        """Single networks by rising latency and likelihood: what choosing by likelihood gives without a vote."""
+        likelihoods = np.log(np.maximum(self.given, NOTHING)).mean(axis=1)
+        correct = self.holdout.correct(np.eye(len(likelihoods)))
+        found: list[int] = []
+        for network in np.lexsort((-likelihoods, self.latencies)).tolist():
+            if not found or likelihoods[network] > likelihoods[found[-1]]:
+                found.append(network)
+        ensembles = tuple(Ensemble((one,), float(self.latencies[one]), int(correct[one])) for one in found)
+        return replace(front, ensembles=ensembles)
 
     def one_network(self, front: EnsembleFront) -> EnsembleFront:
         """Each network with itself on mirrored images, by the rule and towards the reference of a front."""
@@ -140,6 +153,8 @@ def page(name: str, runs: list[list[dict[str, Any]]]) -> str:
         f"`python benchmarks/ensembles.py {name} RUN ...`; settings, commit and machine in `{name}.json`. Chosen on",
         "hold-out images, told on test images. Gain: points above the best single network within the same latency, at",
         "every latency at which either changes: mean over latencies and seeds, and the smallest and largest of all.",
+        "That network has most hold-out images right; the last row of each latency says what choosing it by likelihood",
+        "gives, without a vote.",
         "A seed in which nothing changes within a third is not counted there.",
         f"One accuracy has a standard error of {first['standard_error']:.2f} points. Hypervolume in ms times percent,",
         "mean over seeds, towards the reference of each run (in the JSON file).",

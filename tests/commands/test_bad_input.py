@@ -48,6 +48,21 @@ def test_too_little_memory_is_one_line_and_leaves_no_run_behind(tmp_path, capsys
     assert not run.exists()
 
 
+@pytest.mark.parametrize("name", ["checkpoint", "tensorboard"])
+def test_a_failed_run_leaves_the_runs_below_it(trained, name, tmp_path, capsys, monkeypatch, unchanged):
+    from onceforall.train.trainer import TrainingState
+
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(TrainingState, "step", full)
+    below = tmp_path / "group" / name / "finished"
+    shutil.copytree(trained.folder, below)
+    with unchanged(below):
+        assert "not enough memory" in error(capsys, "train", f"run={tmp_path / 'group'}", "evaluation.at_start=true")
+    assert sorted(path.name for path in (tmp_path / "group").iterdir()) == [name]
+
+
 def test_another_space_in_the_folder_of_a_run(trained, capsys, unchanged):
     with unchanged(trained.folder):
         said = error(capsys, "train", f"run={trained.folder}", "space=mbv3_small")

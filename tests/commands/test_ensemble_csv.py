@@ -46,6 +46,15 @@ def test_the_test_files_may_name_more_classes(words, tmp_path):
     assert found["networks"][1]["test_top1"] == (rows[:, 0] == rows[:, -1]).mean()
 
 
+def test_a_set_without_one_image_is_taken_where_its_size_is_known(words, tmp_path, capsys):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(CLASSES), EACH))[1:]
+    write_files(tmp_path / "odd", tmp_path / "odd_table", labels, seed=4)
+    assert cli.main(["ensemble", *words, f"test_csv={tmp_path}/odd"]) == 2
+    assert f"there are {len(labels)} images (holdout_images=, test_images=)" in capsys.readouterr().err
+    assert cli.main(["ensemble", *words, f"test_csv={tmp_path}/odd", f"test_images={len(labels) + 1}"]) == 2
+    assert cli.main(["ensemble", *words, f"test_csv={tmp_path}/odd", f"test_images={len(labels)}"]) == 0
+
+
 def test_images_that_ensembles_are_chosen_on_are_no_test(words, tmp_path, capsys):
     assert cli.main(["ensemble", *words, f"test_csv={tmp_path}/holdout"]) == 2
     assert "accuracy on them is no test" in capsys.readouterr().err

@@ -60,6 +60,8 @@ class EnsembleConfig(MeasuringConfig):
     write_csv: str | None = setting(None, "new folder for predictions as published: model_NN_class.csv, ..._prob.csv")
     holdout_csv: str | None = setting(None, "in place of run: folder of published files that ensembles are chosen on")
     test_csv: str | None = setting(None, "with holdout_csv: folder of published files that are counted at the end")
+    holdout_images: int | None = setting(None, "with holdout_csv: how many images its files should have, if known")
+    test_images: int | None = setting(None, "with test_csv: the same for its files")
     latencies: str | None = setting(None, "with holdout_csv: file of milliseconds, in the order of the networks")
     out: str | None = setting(None, "with holdout_csv: JSON file for the result")
 
@@ -275,6 +277,8 @@ def _check(config: EnsembleConfig) -> None:
         top=1,
         images=1,
         per_class=1,
+        holdout_images=1,
+        test_images=1,
         batch_size=1,
         calibration_images=0,
         networks_at_once=1,
@@ -294,9 +298,9 @@ def _check_misplaced(config: EnsembleConfig) -> None:
     default = EnsembleConfig()
     predicted = ("search", "networks", "mirrored", "per_class", "top", "write_csv")
     predicted += ("images", "calibration_images", "batch_size", "networks_at_once")
-    own = config.preset is None
+    own, files = config.preset is None, ("test_csv", "latencies", "out", "holdout_images", "test_images")
     for fits, names, where in (
-        (config.holdout_csv is not None, ("test_csv", "latencies", "out"), "with holdout_csv=FOLDER"),
+        (config.holdout_csv is not None, files, "with holdout_csv=FOLDER"),
         (config.holdout_csv is None, predicted, "with run=FOLDER; published files are what they are"),
         (not own, ("algorithm",), "with preset"),
         (own, ("rule", "criterion", "at_least", "most"), "without preset, which brings its own"),

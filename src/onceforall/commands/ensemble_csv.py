@@ -48,10 +48,10 @@ def _tables(config: "EnsembleConfig", scratch: Path) -> "tuple[PredictionTable, 
     assert config.holdout_csv is not None
     assert config.latencies is not None
     latencies = read_latencies(Path(config.latencies))
-    holdout = read_files(config.holdout_csv)
+    holdout = read_files(config.holdout_csv, images=config.holdout_images)
     if config.test_csv is None:
         return holdout.table(scratch / "holdout", latencies_ms=latencies), None
-    test = read_files(config.test_csv)
+    test = read_files(config.test_csv, images=config.test_images)
     if len(test.names) != len(holdout.names):
         counts = f"{len(test.names)} networks, {config.holdout_csv} has {len(holdout.names)}"
         raise DataError(f"{config.test_csv}: {counts}")

@@ -37,8 +37,10 @@ def train(config: TrainConfig, given: Collection[str] | None = None) -> "Superne
     if stored is not None:
         config = continued(run, config, given)
     start = start_of(config, check=stored is None)
+    others: set[Path] = set()
     if stored is None and is_main_process():  # one process looks and writes: the others may already see its config
         _require_empty(run.folder)
+        others = set(run.folder.iterdir()) if run.folder.exists() else set()
         run.write_config(config)
     out = console()
     if run.is_trained():
@@ -52,7 +54,7 @@ def train(config: TrainConfig, given: Collection[str] | None = None) -> "Superne
         supernet = train_supernet(config, run.folder, start=start, console=out, ready=lambda: run.write_config(config))
     except BaseException as error:
         if stored is None and is_main_process() and _nothing_trained(run, error):
-            _forget(run)  # the corrected command must not meet these settings again
+            _forget(run, others)  # the corrected command must not meet these settings again
         raise
     if start.arch is None:
         out.print(f"next: ofa evaluate run={run.folder}   ofa measure run={run.folder}   ofa search run={run.folder}")
@@ -63,20 +65,23 @@ def train(config: TrainConfig, given: Collection[str] | None = None) -> "Superne
 
 
 def _nothing_trained(run: Run, error: BaseException) -> bool:
-    """Whether nothing is there to go on with: stopped before the first step, or by an error before any number."""
+    """Whether nothing is there to go on with: stopped before the first step, or by an error before any checkpoint.
+
+    Checkpoints follow lines about training; what was evaluated before the first step is soon evaluated again.
+    """
     if not run.metrics_path.exists():
         return True
     lines = run.metrics_path.read_bytes().splitlines()
-    numbers = any(line.startswith((b'{"kind": "train"', b'{"kind": "eval"')) for line in lines)
-    return isinstance(error, Exception) and not numbers
+    trained = any(line.startswith(b'{"kind": "train"') for line in lines)
+    return isinstance(error, Exception) and not trained
 
 
-def _forget(run: Run) -> None:
-    """Remove what a run that never began has left; runs in folders below stay."""
+def _forget(run: Run, others: Collection[Path]) -> None:
+    """Remove what a run that never began has left; `others`, which were there before, stay."""
     for path in (run.config_path, run.metrics_path):
         path.unlink(missing_ok=True)
-    for name in ("checkpoint", "tensorboard"):
-        shutil.rmtree(run.folder / name, ignore_errors=True)
+    for folder in {run.folder / "checkpoint", run.folder / "tensorboard"} - set(others):
+        shutil.rmtree(folder, ignore_errors=True)
     if not any(run.folder.iterdir()):
         run.folder.rmdir()
 

@@ -78,7 +78,8 @@ def check_images(file: Path, rows: Rows, images: int | None) -> None:
     if eaten and (short[0] == labels[0] or (labels[1:] < labels[:-1]).any()):
         raise DataError(
             f"{file}: one image of class {short[0]} is missing where all classes have {usual}; "
-            "was the first row read as a header? Write the files anew"
+            "was the first row read as a header? Write the files anew, or say that there are "
+            f"{len(labels):,} images (holdout_images=, test_images=)"
         )
 
 
