@@ -67,3 +67,21 @@ def test_mistakes(run, words, message, capsys):
     assert cli.main(["search", f"run={run.folder}", *words, *WORDS]) == 2
     assert message in capsys.readouterr().err
     assert not (run.folder / "devices").exists()
+
+
+def test_limits_of_every_device_are_checked_before_any_search(run, capsys, unchanged):
+    words = ["devices=[onnxruntime,slow]", "latency_limits=[1000,1e-6]"]
+    with unchanged(run.folder):
+        assert cli.main(["search", f"run={run.folder}", *words, *WORDS]) == 2
+    assert "slow: latency_ms=1e-06 cannot be met" in capsys.readouterr().err
+
+
+def test_what_is_predicted_is_called_so(run, capsys):
+    assert cli.main(["search", f"run={run.folder}", "score=predicted", *WORDS]) == 0
+    found = json.loads((run.folder / "search" / "front.json").read_text())
+    printed = capsys.readouterr().out
+    assert any(not member["measured"] for member in found["front"])
+    assert "accuracy predicted where said so" in " ".join(printed.split())
+    assert all(
+        "predicted" in printed.split(member["name"])[1][:60] for member in found["front"] if not member["measured"]
+    )

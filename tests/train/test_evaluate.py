@@ -96,7 +96,7 @@ def test_foreign_architectures_and_missing_images_are_refused(supernet, digits):
     with pytest.raises(InvalidArch, match="resolution 99"):
         evaluate_archs(supernet, [replace(supernet.space.largest, resolution=99)], digits)
     empty = replace(digits, holdout=digits.holdout.subset(np.arange(0)))
-    with pytest.raises(DataError, match=r"no holdout images; set data.holdout above 0"):
+    with pytest.raises(DataError, match=r"no holdout images; train with data.holdout above 0"):
         evaluate_archs(supernet, [supernet.space.largest], empty)
 
 

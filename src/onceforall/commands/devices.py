@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, InfeasibleConstraint
 from ..files import write_json
 from ..run import Run, check_file_name
 from ..space import Arch
+from .scoring import costs_of
 from .screen import console, millions, milliseconds, percent, table
-from .search import SearchConfig, search_one
+from .search import ConstraintConfig, SearchConfig, search_one
 
 if TYPE_CHECKING:
     from ..cost import LatencyModel
@@ -36,6 +37,8 @@ def search_devices(config: SearchConfig) -> "SearchResult":
     models = {device: run.load_latency(device) for device in devices}
     name = config.name or "devices"
     check_file_name(name)
+    for device, limit in zip(devices, limits, strict=True):
+        _check_feasible(run, device, models[device], replace(config.constraint, latency_ms=limit), config)
     results: dict[str, SearchResult] = {}
     for _ in range(2):
         for device, limit in zip(devices, limits, strict=True):
@@ -53,6 +56,21 @@ def search_devices(config: SearchConfig) -> "SearchResult":
     write_json(run.devices_path(name), found)
     _show(run, found)
     return results[devices[-1]]
+
+
+def _check_feasible(
+    run: Run, device: str, model: "LatencyModel", constraint: ConstraintConfig, config: SearchConfig
+) -> None:
+    """Raise InfeasibleConstraint, naming the device, before the search for any of them begins."""
+    from ..search import require_feasible
+    from ..search.proposals import Goal
+
+    limits = {cost: limit for cost, limit in vars(constraint).items() if limit is not None}
+    goal = Goal.of(costs_of(run.space(), model), limits, config.front_cost or "latency_ms")
+    try:
+        require_feasible(run.space(), goal.constraints, config.seed)
+    except InfeasibleConstraint as error:
+        raise InfeasibleConstraint(f"{device}: {error}") from error
 
 
 def _described(result: "SearchResult", models: "Mapping[str, LatencyModel]", limit: float | None) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def export(config: ExportConfig) -> list[dict[str, Any]]:
         )
         for record in records
     ]
-    compared = f"compared on {records[0]['images_compared']} test images"
+    compared = f"compared on {records[0]['images_compared']} images"
     columns = ("network", "file", "size", "latency", "largest difference", "same class")
     out.print(table(f"{run.folder / 'deploy'}: {compared}", columns, rows))
     return records

@@ -212,7 +212,7 @@ def _show(run: Run, found: VotingEnsemble, record: Record) -> None:
     out.print(table(f"members of {found.name}", ("member", "input", "weight", "temperature"), rows))
     out.print(
         f"written: {run.folder / 'deploy' / record['file']}, {amount(record['bytes'])}; "
-        f"compared on {record['images_compared']} test images: largest difference "
+        f"compared on {record['images_compared']} images: largest difference "
         f"{record['max_abs_difference']:.1e}, same class {percent(record['top1_agreement'])}"
     )
     if "latency_ms" in record:

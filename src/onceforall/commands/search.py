@@ -162,16 +162,19 @@ def _show(run: Run, found: dict[str, Any], result: "SearchResult", images: int) 
     out = console()
     chosen = found["chosen"]
     limits = ", ".join(f"{name} <= {limit:g}" for name, limit in found["constraints"].items())
-    rows = [members.row(member) for member in found["front"]]
+    rows = [members.row(member, "" if member["measured"] else "predicted") for member in found["front"]]
     marks = ["chosen" if chosen and member["name"] == chosen["name"] else "" for member in found["front"]]
-    evaluated = f"{len(found['evaluated'])} networks evaluated on {images:,} hold-out images"
-    title = f"{run.folder}: front of {len(rows)} among {evaluated}"
+    known = [*found["evaluated"], *found["front"]]
+    measured = len({member["name"] for member in known if member["measured"]})
+    title = f"{run.folder}: front of {len(rows)} among {measured} networks evaluated on {images:,} hold-out images"
+    if not all(member["measured"] for member in found["front"]):
+        title = f"{run.folder}: front of {len(rows)} networks, accuracy predicted where said so"
     out.print(table(title, (*members.COLUMNS, ""), [(*row, mark) for row, mark in zip(rows, marks, strict=True)]))
     if result.quality is not None:
         out.print(f"accuracy predictor: {result.quality}")
     if result.verification is not None:
         out.print(f"predicted against measured: {result.verification}")
     if chosen is not None:
-        text = "  ".join(members.row(chosen)[:5])
+        text = "  ".join(members.row(chosen, "" if chosen["measured"] else "predicted")[:5])
         out.print(f"best with {limits}: {text}" if limits else f"most accurate: {text}")
     out.print(f"{result.seconds:.0f} s; written: {run.search_path(found['name'])}")

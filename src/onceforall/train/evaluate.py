@@ -154,7 +154,8 @@ def part_of(source: DataSource, part: Part, limit: int | None = None, seed: int 
     """The images of a part, at most `limit` of them. Raises DataError when it has none."""
     images = source.holdout if part == "holdout" else source.test
     if len(images) == 0:
-        raise DataError(f"{source.name} has no {part} images; set data.holdout above 0, or evaluate the other part")
+        share, other = ("data.holdout", "test") if part == "holdout" else ("data.test_fraction", "holdout")
+        raise DataError(f"{source.name} has no {part} images; train with {share} above 0, or evaluate part={other}")
     if limit is None or limit >= len(images):
         return images
     return images.subset(stratified_choice(images.labels, images.keys, limit, (seed,), keep_one=False))
