@@ -212,6 +212,22 @@ def test_other_presets_have_other_keys(name):
         typed(name, "hparams.epoch=1")
 
 
+@pytest.mark.parametrize(
+    ("name", "word", "error"),
+    [
+        (f"{MBV3}search_kernel", "recipe=imagenet_progressive_shrinking", "the one stage of .*; leave out recipe="),
+        (f"{MBV3}search_kernel", "recipe=sandwich", "the one stage of .*; leave out recipe="),
+        (f"{MBV3}search_kernel", "space=resnet50", "the network of .*_kernel, not resnet50; leave out space="),
+        (f"{MBV3}search_kernel", "space=proxyless_w1.3", "the network of .*, not proxyless_w1.3; leave out space="),
+        (f"{MBV3}search_kernel", "space=compound_w1.0", "the network of .*, not compound_w1.0; leave out space="),
+        (f"{RESNET}search_fullnet", "space=mbv3_w1.0", "the network of .*, not mbv3_w1.0; leave out space="),
+    ],
+)
+def test_a_stage_with_another_recipe_or_space_has_other_keys(name, word, error):
+    with pytest.raises(ConfigError, match=f"^keys of NNablaNAS go with {error}$"):
+        typed(name, word, "hparams.epoch=10")
+
+
 def test_words_behind_a_file_are_set_in_it(shared, tmp_path):
     golden = json.loads((shared / "golden/nnablanas/legacy_json_last_before_hydra.json").read_text())["experiments"]
     path = tmp_path / "kernel.json"

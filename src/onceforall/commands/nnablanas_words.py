@@ -57,13 +57,14 @@ def with_their_words(config: TrainConfig, preset: str | None, words: Sequence[st
         config: our preset of that name.
 
     Raises:
-        ConfigError: another preset, an unknown key, a value of a wrong type or without counterpart.
+        ConfigError: another preset, recipe or network, an unknown key, a value of a wrong type or without counterpart.
     """
     if preset is None or not _STAGE.fullmatch(preset):
         raise ConfigError(
             f"{words[0]}: keys of NNablaNAS go with one of its experiments, "
             "experiment=classification/ofa/ofa_mbv3/imagenet_search_kernel; see ofa train --help for those of others"
         )
+    _check_stage(config, preset)
     values = composed(config)
     where = f"experiment={preset}"
     before = train_settings(experiment_of(values, where, config.name))
@@ -78,6 +79,17 @@ def with_their_words(config: TrainConfig, preset: str | None, words: Sequence[st
         changed["space"] |= {choice: after["space"].get(choice) for choice in _CHOICES if choice in before["space"]}
         changed["recipe"]["phases"][phase] |= dict.fromkeys(_CHOICES)
     return changed
+
+
+def _check_stage(config: TrainConfig, preset: str) -> None:
+    """Raise ConfigError where recipe= or space= have put another recipe or network in place of the preset's."""
+    space = r"mbv3_w[\d.]+" if "/ofa_mbv3/" in preset else "resnet50"
+    if config.recipe.name != "phases" or len(config.recipe.phases) != 1:
+        raise ConfigError(f"keys of NNablaNAS go with the one stage of experiment={preset}; leave out recipe=")
+    if not re.fullmatch(space, config.space.name):
+        raise ConfigError(
+            f"keys of NNablaNAS go with the network of experiment={preset}, not {config.space.name}; leave out space="
+        )
 
 
 def _change(target: dict[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
