@@ -156,6 +156,19 @@ def test_a_compound_stage_keeps_how_it_sorts():
     assert (config.space.compound, config.space.kernel_sizes, config.space.expand_ratios) == (True, [5], [4, 6])
 
 
+@pytest.mark.parametrize("word", ["network.ofa_mbv3.compound=false", "~network.ofa_mbv3.compound"])
+def test_a_compound_stage_without_compound_is_an_elastic_one(word):
+    config = typed(f"{MBV3}search_comp_phase1", word, "hparams.valid_genotypes=[]")
+    space, phase = config.space, config.recipe.phases["comp_phase1"]
+    assert (space.compound, space.depths, space.expand_ratios) == (False, [2, 3, 4], [3, 4, 6])
+    assert (phase.depths, phase.expand_ratios, phase.sort_channels) == (None, None, 1)
+
+
+def test_a_key_that_is_taken_away_leaves_its_default():
+    name = f"{MBV3}train_subnet"
+    assert typed(name, "~network.ofa_mbv3.op_candidates") == preset(name)
+
+
 def test_words_of_resnet50():
     name = f"{RESNET}search_width_phase1"
     config = typed(name, *network_with("ofa_resnet50", width_mult_list="[0.65,0.8,1.0]", depth_list=2))

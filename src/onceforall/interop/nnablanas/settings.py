@@ -91,8 +91,8 @@ def train_settings(experiment: Experiment, processes: int = 1) -> dict[str, Any]
             "batch_size": hparams["mini_batch_valid"],
         },
     }
-    if "op_candidates" in network:
-        settings["op_candidates"] = listed(network["op_candidates"])
+    if experiment.family == "ofa_mbv3":
+        settings["op_candidates"] = listed(candidates(network))
     return settings
 
 
@@ -129,6 +129,7 @@ def _mobile_space(experiment: Experiment) -> dict[str, Any]:
     space: dict[str, Any] = {
         "name": f"{'compound' if fixed else 'mbv3'}_w{network.get('width_mult', 1.0)}",
         "depths": sorted(depths),
+        "compound": bool(network.get("compound")) and not fixed,
     }
     ratios = sorted({block.expand_ratio for block in named})
     if not fixed:
@@ -137,8 +138,6 @@ def _mobile_space(experiment: Experiment) -> dict[str, Any]:
         raise complaint(
             experiment, f"with fixed_kernel the ratios here are 3, 4 and 6; op_candidates begin at {ratios[0]}"
         )
-    if network.get("compound"):
-        space["compound"] = not fixed
     return space
 
 
