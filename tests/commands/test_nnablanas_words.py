@@ -147,6 +147,15 @@ def test_candidates_are_what_is_trained():
     assert (deeper.space.depths, deeper.space.kernel_sizes) == ([3, 4], [3, 5, 7])
 
 
+def test_another_task_trains_what_the_experiment_lists():
+    config = typed(f"{MBV3}search_fullnet", "hparams.task=kernel")
+    space, phase = config.space, config.recipe.phases["fullnet"]
+    assert (phase.sampling, phase.kernel_sizes, phase.expand_ratios, phase.depths) == ("random", None, None, None)
+    assert (space.kernel_sizes, space.expand_ratios, space.depths) == ([7], [6], [4])
+    phase = typed(f"{RESNET}search_fullnet", "hparams.task=expand").recipe.phases["fullnet"]
+    assert (phase.sampling, phase.depths, phase.expand_ratios, phase.width_mults) == ("random", 1, 1, 1)
+
+
 def test_a_compound_stage_keeps_how_it_sorts():
     name = f"{MBV3}search_comp_phase1"
     config = typed(name, "network.ofa_mbv3.weights=other.h5", "hparams.epoch=3")

@@ -74,10 +74,13 @@ def with_their_words(config: TrainConfig, preset: str | None, words: Sequence[st
         settings["recipe"]["phases"] = {phase: next(iter(settings["recipe"]["phases"].values()))}
     changed = dataclasses.asdict(config)
     _change(changed, before, after)
-    if any(before["space"].get(choice) != after["space"].get(choice) for choice in (*_CHOICES, "compound")):
-        # Presets count what is open in the phase; experiments list what there is.
+    earlier, later = (settings["recipe"]["phases"][phase] for settings in (before, after))
+    narrowed = any(before["space"].get(choice) != after["space"].get(choice) for choice in (*_CHOICES, "compound"))
+    if narrowed or earlier["sampling"] != later["sampling"]:
+        # Presets count what is open in the phase, the largest network alone not even that; experiments list what
+        # there is.
         changed["space"] |= {choice: after["space"].get(choice) for choice in _CHOICES if choice in before["space"]}
-        changed["recipe"]["phases"][phase] |= dict.fromkeys(_CHOICES)
+        changed["recipe"]["phases"][phase] |= {choice: later.get(choice) for choice in (*_CHOICES, "width_mults")}
     return changed
 
 
