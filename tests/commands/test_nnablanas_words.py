@@ -118,13 +118,43 @@ def test_the_length_leaves_the_warm_up_alone():
     assert phase.learning_rate == pytest.approx(0.08125 + (0.65 - 0.08125) / 5)
 
 
-def test_a_stage_without_a_teacher_gets_one_in_our_words():
-    name = f"{MBV3}search_fullnet"
-    ours = r"in our words: recipe\.phases\.fullnet\.distill=teacher recipe\.teacher=WEIGHTS"
-    with pytest.raises(ConfigError, match=ours):
-        typed(name, "hparams.lambda_kd=1", "hparams.teacher_network.ofa_mbv3.weights=a.h5")
-    config = typed(name, "hparams.epoch=7", "recipe.phases.fullnet.distill=teacher", "recipe.teacher=a.h5")
-    assert (config.recipe.teacher, config.recipe.phases["fullnet"].distill, config.epochs) == ("a.h5", "teacher", 7)
+@pytest.mark.parametrize(
+    ("name", "teacher"),
+    [
+        (f"{MBV3}search_fullnet", "+hparams.teacher_network.ofa_mbv3.weights=a.h5"),
+        (f"{MBV3}search_fullnet", "recipe.teacher=a.h5"),
+        (f"{RESNET}search_fullnet", "hparams.teacher_network.ofa_resnet50.weights=a.h5"),
+    ],
+)
+def test_a_stage_without_a_teacher_gets_one(name, teacher):
+    with pytest.raises(ConfigError, match=r"teacher_network names no weights .* behind ofa train as recipe\.teacher="):
+        typed(name, "hparams.lambda_kd=0.5")
+    ours = ("recipe.phases.fullnet.distill=teacher", "recipe.teacher=a.h5")
+    assert typed(name, "hparams.lambda_kd=0.5", teacher) == preset(name, *ours, "recipe.kd_ratio=0.5")
+    assert typed(name, "hparams.epoch=7", *ours) == preset(name, *ours, "epochs=7", "recipe.phases.fullnet.epochs=7")
+
+
+def test_a_file_that_names_no_teacher_gets_one(shared, tmp_path):
+    golden = json.loads((shared / "golden/nnablanas/ofa_mbv3.json").read_text())["experiments"]
+    values = golden["ofa/ofa_mbv3/imagenet_search_kernel"]
+    path = tmp_path / "kernel.json"
+
+    def read(*words):
+        path.write_text(json.dumps(values))
+        return compose_train(in_our_words(["-f", str(path), *words]))
+
+    whole = read("recipe.teacher=a.h5")
+    assert whole.recipe.teacher == "a.h5"
+    del values["hparams"]["teacher_network"]["ofa_mbv3"]["weights"]
+    for word in ("recipe.teacher=a.h5", "+hparams.teacher_network.ofa_mbv3.weights=a.h5"):
+        assert read(word) == read(word, "recipe.phases.kernel.distill=teacher") == whole
+    for words in ([], ["recipe.teacher=null"]):
+        with pytest.raises(ConfigError, match=r"teacher_network names no weights of ofa_mbv3; .*recipe\.teacher="):
+            read(*words)
+    with pytest.raises(ConfigError, match="its depth is 3; here the largest network"):
+        read("recipe.teacher=a.h5", "hparams.teacher_network.ofa_mbv3.depth_candidates=3")
+    del values["hparams"]["teacher_network"]
+    assert read("recipe.teacher=a.h5") == whole
 
 
 def test_candidates_are_what_is_trained():

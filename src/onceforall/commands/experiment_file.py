@@ -31,12 +31,14 @@ def compose_train(words: Sequence[str]) -> TrainConfig:
     theirs = [word for word in words if is_theirs(word)]
     ours = [word for word in words if not is_theirs(word)]
     check_idle(theirs)
+    teacher = given.get("recipe.teacher")
+    teacher = None if teacher == "null" else teacher
     file = given.get("file")
     if file is None and given.get("experiment", "").endswith(_SUFFIXES):
         file = given["experiment"]
     if file is not None:
         rest = [word for word in ours if word.partition("=")[0] not in ("file", "experiment", "algorithm", "search")]
-        settings = settings_of(file, given.get("algorithm"), "search" in given, overrides=theirs)
+        settings = settings_of(file, given.get("algorithm"), "search" in given, overrides=theirs, teacher=teacher)
         return from_values(TrainConfig, settings, rest, f"{file}: ")
     if flags := {"algorithm", "search"} & set(given):
         raise ConfigError(f"{flags.pop()} goes with an experiment file; a preset says itself what it trains")
@@ -46,7 +48,7 @@ def compose_train(words: Sequence[str]) -> TrainConfig:
     presets = [word for word in ours if word.partition("=")[0] in groups]
     rest = [word for word in ours if word not in presets]
     preset = compose("train", TrainConfig, presets)
-    return from_values(TrainConfig, with_their_words(preset, given.get("experiment"), theirs), rest)
+    return from_values(TrainConfig, with_their_words(preset, given.get("experiment"), theirs, teacher), rest)
 
 
 def settings_of(
@@ -55,6 +57,7 @@ def settings_of(
     search: bool = False,
     processes: int | None = None,
     overrides: Sequence[str] = (),
+    teacher: str | None = None,
 ) -> dict[str, Any]:
     """The nested settings a file stands for.
 
@@ -63,6 +66,7 @@ def settings_of(
         search: a supernet is trained.
         processes: of the run; None: as many as a launcher started.
         overrides: `key=value` in the keys of NNablaNAS's file.
+        teacher: weights of the teacher, for a file that names none.
     """
     from ..interop.nnablanas import load_experiment, train_settings
     from ..interop.nnablanas.experiments import SEARCHER
@@ -71,7 +75,7 @@ def settings_of(
         if overrides:
             raise ConfigError(f"{overrides[0]}: {file} has no such key; its keys are those of ofa train --help")
         return dataclasses.asdict(from_yaml(TrainConfig, file))
-    experiment = load_experiment(file, overrides)
+    experiment = dataclasses.replace(load_experiment(file, overrides), teacher=teacher)
     if search and algorithm not in (None, SEARCHER):
         raise ConfigError(f"--search is for {SEARCHER}; leave it out for {algorithm}")
     if search or algorithm:

@@ -47,7 +47,9 @@ def check_idle(words: Sequence[str]) -> None:
                 raise ConfigError(f"{key} changes nothing here; {_IDLE[idle]}")
 
 
-def with_their_words(config: TrainConfig, preset: str | None, words: Sequence[str]) -> dict[str, Any]:
+def with_their_words(
+    config: TrainConfig, preset: str | None, words: Sequence[str], teacher: str | None = None
+) -> dict[str, Any]:
     """The nested settings of one of NNablaNAS's experiments after words in its own keys.
 
     The words are set in the experiment as NNablaNAS composes it. What they change in its translation is changed in
@@ -55,6 +57,7 @@ def with_their_words(config: TrainConfig, preset: str | None, words: Sequence[st
 
     Args:
         config: our preset of that name.
+        teacher: weights of the teacher that are named in our words.
 
     Raises:
         ConfigError: another preset, recipe or network, an unknown key, a value of a wrong type or without counterpart.
@@ -68,7 +71,8 @@ def with_their_words(config: TrainConfig, preset: str | None, words: Sequence[st
     values = composed(config)
     where = f"experiment={preset}"
     before = train_settings(experiment_of(values, where, config.name))
-    after = train_settings(experiment_of(values, where, config.name, words))
+    changed_experiment = experiment_of(values, where, config.name, words)
+    after = train_settings(dataclasses.replace(changed_experiment, teacher=teacher))
     (phase,) = config.recipe.phases
     for settings in (before, after):  # ours are called by stage, not by task
         settings["recipe"]["phases"] = {phase: next(iter(settings["recipe"]["phases"].values()))}

@@ -34,6 +34,7 @@ class Experiment:
         batch_is_global: whether batch sizes are those of all processes together, as in composed files, or of each.
         search: the `search` of args, or of the older command line; None where neither says it.
         where: begins every complaint: the file.
+        teacher: weights of the teacher that are named elsewhere, for an experiment that names none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Experiment:
     batch_is_global: bool
     search: bool | None = None
     where: str = "experiment"
+    teacher: str | None = None
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -190,7 +190,8 @@ def _arch(experiment: Experiment, family: SearchSpace, genotype: Any, what: str,
 def _teacher(experiment: Experiment) -> str | None:
     if experiment.hparams.get("lambda_kd", 0) <= 0:
         return None
-    return experiment.hparams["teacher_network"][experiment.family]["weights"]
+    teacher = experiment.hparams.get("teacher_network", {}).get(experiment.family, {})
+    return teacher.get("weights", experiment.teacher)
 
 
 def _data(experiment: Experiment, whole: bool) -> dict[str, Any]:
