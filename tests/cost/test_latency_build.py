@@ -159,6 +159,17 @@ def test_lines_are_fitted_to_relative_errors() -> None:
     assert offset == 0
 
 
+def test_one_disturbed_network_does_not_bend_the_line() -> None:
+    x = np.linspace(0.1, 1, 5)
+    y = 0.95 * x + 0.01
+    y[4] *= 1.4
+    scale, offset = fit_line(x, y)
+    clean = np.abs((scale * x + offset) / y - 1)[:4]
+    assert clean.max() < 0.03
+    plain, level = np.linalg.lstsq(np.stack([x / y, 1 / y], axis=1), np.ones(5), rcond=None)[0]
+    assert np.abs((plain * x + level) / y - 1)[:4].max() > 0.05
+
+
 def test_this_machine_is_measured(tmp_path: Path) -> None:
     space = create_space("resnet_small", num_classes=10, in_chans=1, resolutions=[16])
     timing = Timing(rounds=3, repeats=3, seconds_per_round=0.001)
