@@ -77,6 +77,9 @@ def write_synthetic_run(folder: Path, space: SearchSpace | None = None, budget: 
     exported = {"file": f"{chosen['name']}.onnx", "format": "onnx", "name": chosen["name"], "arch": chosen["arch"]}
     exported |= {"resolution": 32, "max_abs_difference": 2.4e-6, "top1_agreement": 1.0, "images_compared": 256}
     write_json(folder / "deploy" / f"{chosen['name']}.json", exported | {"bytes": 2_613_004, "real_images": True})
+    voting = {"file": "maximal-03/", "name": "maximal-03", "resolutions": [24, 32], "members": [{}, {}], "cores": 4}
+    voting |= {"together": False, "promised_latency_ms": 0.248, "latency_ms": 0.306, "max_abs_difference": 1e-6}
+    write_json(folder / "deploy" / "maximal-03.json", voting | {"top1_agreement": 1.0, "images_compared": 256})
     for arch, top1 in ((space.largest, 0.861), (space.smallest, 0.702)):
         record = {"arch": arch.to_dict(), "name": arch.name, "top1": top1, "top1_error": 0.0035, "top5": 0.99}
         record |= {"loss": 0.52, "images": 10_000, "part": "test", "latency_ms": None, "calibration_images": 2000}

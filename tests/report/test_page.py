@@ -42,6 +42,8 @@ def test_complete_run_fills_every_section(full_run: Path, tmp_path: Path) -> Non
     assert len(figures) == len(single) + 2 + 6, "two fronts, six of ensembles"
     for words in ("86.1 ± 0.4 %", "17,173,512 networks", "25 min 00 s", "broken.jpg", "2.61 MB", "82.20 %", "1.6 %"):
         assert words in text, words
+    assert "24, 32 px" in text
+    assert re.search(r"0\.248 ms</td><td[^>]*>0\.306 ms, 2 members side by side, 4 cores", text)
 
 
 def test_page_asks_nothing_of_the_network(full_run: Path, tmp_path: Path) -> None:

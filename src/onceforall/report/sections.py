@@ -323,19 +323,30 @@ def files(contents: RunContents, page: Page) -> str:
         (
             f"<code>{safe(record['file'])}</code>",
             size(record.get("bytes")),
-            f"{safe(record.get('resolution', '–'))} px",
+            f"{safe(', '.join(map(str, record.get('resolutions') or [record.get('resolution', '–')])))} px",
             f"{record['max_abs_difference']:.1e}" if record.get("max_abs_difference") is not None else "–",
             percent(record.get("top1_agreement"), digits=2),
             f"{count(record.get('images_compared'))}{'' if record.get('real_images', True) else ' (random)'}",
-            milliseconds(record.get("latency_ms")),
+            milliseconds(record.get("promised_latency_ms")),
+            _measured_latency(record),
         )
         for record in contents.exports
     ]
-    columns = ("file", "size", "input", "largest difference", "same class", "images compared", "latency")
+    columns = ("file", "size", "input", "largest difference", "same class", "images compared", "promised", "latency")
     return (
         "<p>Each file was run in its runtime and compared with the network it came from: the largest difference of any "
-        "output, and the share of images with the same class.</p>" + table(columns, rows)
+        "output, and the share of images with the same class. Ensembles were promised a latency when they were chosen; "
+        "side by side it needs a core for every thread of every member.</p>" + table(columns, rows)
     )
+
+
+def _measured_latency(record: Record) -> str:
+    """Of an ensemble with how it ran."""
+    shown = milliseconds(record.get("latency_ms"))
+    if "members" not in record or "cores" not in record:
+        return shown
+    way = "one file" if record.get("together") else "side by side"
+    return f"{shown}, {count(len(record['members']))} members {way}, {count(record['cores'])} cores"
 
 
 def data(contents: RunContents, page: Page) -> str:
