@@ -193,7 +193,7 @@ def test_without_test_images_the_page_says_what_it_is_told_on(full_run: Path, tm
     assert sections_of(text)["ensembles"] == "filled"
     assert "There are no test images: this is told on the images of the choice" in shown
     assert "Test images: counted once" not in shown
-    assert "best hold-out top-1 within a latency" in shown
+    assert ">hold-out top-1 within a latency" in shown
     assert len(figures_of(text)) == 13
     assert 'class="notes"' not in text
 
@@ -273,3 +273,9 @@ def test_plotly_knows_every_property_of_the_figures(full_run: Path, tmp_path: Pa
     for number in numbers:
         coloured = re.sub(r"var\(--[\w-]+\)", "#123456", json.dumps(figures_of(text)[number]))
         assert Figure(json.loads(coloured)).to_dict()["data"]
+
+
+@pytest.mark.parametrize("criterion", ["likelihood", "accuracy"])
+def test_the_page_says_where_the_choice_and_not_the_vote_may_gain(full_run: Path, tmp_path: Path, criterion) -> None:
+    text = page_with(full_run, tmp_path, lambda record: record.update(criterion=criterion))
+    assert ("is this choice and not the vote" in section_of(text)) == (criterion == "likelihood")
