@@ -90,7 +90,7 @@ def test_search_under_limits_by_predicted_accuracy(searched, capsys):
     limit = int(searched_macs(searched) / 2)
     words = ["score=predicted", "budget=8", "calibration_images=100", "images=100", "front_cost=macs"]
     out = output(capsys, "search", f"run={searched.folder}", f"constraint.macs={limit}", *words)
-    path = searched.search_path(f"macs_{limit:g}")
+    path = searched.search_path(f"macs_{limit:.12g}")
     found = json.loads(path.read_text())
     assert found["score"] == "predicted"
     assert not found["chosen"]["measured"]

@@ -85,3 +85,10 @@ def test_what_is_predicted_is_called_so(run, capsys):
     assert all(
         "predicted" in printed.split(member["name"])[1][:60] for member in found["front"] if not member["measured"]
     )
+
+
+def test_searches_for_other_devices_or_costs_have_names_of_their_own(run):
+    typed = (["device=slow"], ["device=onnxruntime"], ["device=slow", "front_cost=macs"], ["constraint.macs=12345678"])
+    for words in typed:
+        assert cli.main(["search", f"run={run.folder}", "score=predicted", *words, *WORDS]) == 0
+    assert {"front-slow", "front-onnxruntime", "front-slow-macs", "macs_12345678"} <= set(run.searches())

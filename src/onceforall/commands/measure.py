@@ -27,7 +27,7 @@ class MeasureConfig:
         5, "whole networks that the correction of the table is fitted on; 0: no correction"
     )
     validation_networks: int = setting(10, "whole networks held back to check the model")
-    rounds: int = setting(10, "how often every part and network has its turn")
+    rounds: int = setting(10, "how often every part and network has its turn, 2 or more")
     warmup: int = setting(3, "runs after loading that do not count")
     repeats: int = setting(5, "least number of timed runs in a turn")
     seed: int = setting(0, "decides the networks and the order of measuring")

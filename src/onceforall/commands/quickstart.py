@@ -25,7 +25,7 @@ class QuickstartConfig:
     run: str = setting("runs/quickstart", "folder of the run; an interrupted one goes on")
     epochs: float | None = setting(None, "passes over the training images; null: those of experiment=digits")
     budget: int = setting(100, "networks evaluated by the search")
-    rounds: int = setting(10, "how often every part is measured")
+    rounds: int = setting(10, "how often every part is measured, 2 or more")
     latency_share: float = setting(
         0.5, "limit of the search between the fastest network's latency (0) and the slowest's (1)"
     )

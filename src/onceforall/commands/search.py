@@ -34,7 +34,7 @@ class ConstraintConfig:
 class SearchConfig(MeasuringConfig):
     """What to look for, and how much to measure."""
 
-    name: str | None = setting(None, "name of the result; null: made from the limits")
+    name: str | None = setting(None, "name of the result; null: made from the limits, device and front_cost")
     device: str | None = setting(None, "measured device whose latency counts; null: the newest, or MACs without one")
     constraint: ConstraintConfig = field(default_factory=ConstraintConfig)
     front_cost: str | None = setting(
@@ -88,7 +88,7 @@ def search_one(config: SearchConfig, quiet: bool = False) -> "SearchResult":
     limits = {name: limit for name, limit in vars(config.constraint).items() if limit is not None}
     if latency is None and "latency_ms" in {*limits, config.front_cost}:
         run.load_latency("onnxruntime")  # is not there: the error says how to measure it
-    name = config.name or "-".join(f"{key}_{limit:g}" for key, limit in limits.items()) or "front"
+    name = config.name or _default_name(config, limits)
     check_file_name(name)
     source = run.load_data()
     labels = open_labels(run, source, config)
@@ -123,6 +123,14 @@ def search_one(config: SearchConfig, quiet: bool = False) -> "SearchResult":
     if not quiet:
         _show(run, found, result, labels.images)
     return result
+
+
+def _default_name(config: SearchConfig, limits: dict[str, float]) -> str:
+    """Other limits, devices or front costs that were typed make another name, so that none replaces the other."""
+    parts = [f"{key}_{limit:.12g}" for key, limit in limits.items()] or ["front"]
+    parts += [config.device] if config.device else []
+    parts += [config.front_cost] if config.front_cost and config.front_cost not in limits else []
+    return "-".join(parts)
 
 
 def _run_search(
