@@ -9,6 +9,7 @@ import pytest
 
 from onceforall.errors import RunError, StorageError
 from onceforall.report import write_report
+from onceforall.report.words import milliseconds
 
 
 def page_without_library(path: Path) -> str:
@@ -184,3 +185,25 @@ def test_charts_appear_in_a_browser(full_run: Path, tmp_path: Path) -> None:
     drawn = re.findall(r'<div data-figure="\d+" class="js-plotly-plot"', found)
     assert len(drawn) == 14
     assert 'class="legendtext"' in found
+
+
+def test_latencies_of_several_devices_are_not_mixed(full_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    first = json.loads((run / "search" / "phone.json").read_text())
+
+    def slower(member: dict[str, Any]) -> dict[str, Any]:
+        return member | {"latency_ms": 50 + member["latency_ms"]}
+
+    watch = first | {"name": "watch", "device": "watch", "chosen": slower(first["chosen"])}
+    watch |= {part: [slower(member) for member in first[part]] for part in ("front", "evaluated")}
+    (run / "search" / "watch.json").write_text(json.dumps(watch))
+    text = page_without_library(write_report(run))
+    sections = {
+        name: text[text.index(f'<section id="{name}"') :].partition("</section>")[0] for name in ("chosen", "costs")
+    }
+    for member in (first["chosen"], watch["chosen"]):
+        assert milliseconds(member["latency_ms"]) in sections["chosen"]
+    assert "Latencies are those of onnxruntime." in sections["costs"]
+    assert milliseconds(first["chosen"]["latency_ms"]) in sections["costs"]
+    slow = {f">{milliseconds(member['latency_ms'])}<" for member in watch["evaluated"]}
+    assert not [latency for latency in slow if latency in sections["costs"]]

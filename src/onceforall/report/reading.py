@@ -48,13 +48,18 @@ class RunContents:
         return max(times, default=None)
 
     @property
-    def chosen(self) -> dict[str, tuple[Record, list[str]]]:
-        """Chosen networks by name, each with the searches that chose it."""
-        found: dict[str, tuple[Record, list[str]]] = {}
+    def chosen(self) -> dict[tuple[str, str | None], tuple[Record, list[str]]]:
+        """Chosen networks by name and device of their latency, each with the searches that chose it."""
+        found: dict[tuple[str, str | None], tuple[Record, list[str]]] = {}
         for search in self.searches:
             if member := search.get("chosen"):
-                found.setdefault(member["name"], (member, []))[1].append(search["name"])
+                found.setdefault((member["name"], search.get("device")), (member, []))[1].append(search["name"])
         return found
+
+    @property
+    def search_devices(self) -> list[str]:
+        """Devices whose latencies the searches tell, those of the first search first."""
+        return list(dict.fromkeys(search["device"] for search in self.searches if search.get("device")))
 
     def accuracy_of(self, arch: Arch, label: str) -> tuple[Record, str] | None:
         """The best record of an architecture's accuracy, and where it comes from: test part first, then training."""
@@ -145,13 +150,17 @@ def _read_metrics(contents: RunContents) -> None:
         contents.notes.append(f"metrics.jsonl: {broken} lines could not be read")
 
 
-def members_of(searches: list[Record]) -> list[Record]:
-    """Every network of some searches once; a measured record goes before a predicted one."""
+def members_of(searches: list[Record], device: str | None = None) -> list[Record]:
+    """Every network of some searches once; a measured record goes before a predicted one.
+
+    With a device, latencies of others are left out.
+    """
     found: dict[str, Record] = {}
-    for search in searches:
+    for search in sorted(searches, key=lambda search: search.get("device") == device):  # of the device: last
+        other = {"latency_ms": None} if device is not None and search.get("device") != device else {}
         for member in [*search["evaluated"], *search["front"]]:
             if member.get("measured") or member["name"] not in found:
-                found[member["name"]] = member
+                found[member["name"]] = member | other
     return list(found.values())
 
 

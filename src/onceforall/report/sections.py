@@ -187,25 +187,27 @@ def costs(contents: RunContents, page: Page) -> str:
     space = contents.space
     if space is None:
         return ""
-    members = {member["name"]: member for member in members_of(contents.searches)}
+    device = contents.search_devices[0] if len(contents.search_devices) > 1 else None
+    members = {member["name"]: member for member in members_of(contents.searches, device)}
     cost = "latency_ms" if any(member.get("latency_ms") is not None for member in members.values()) else "macs"
     measured = [member for member in members.values() if member.get("measured")]
     rows = {member["name"]: member for member in measured_front(measured, cost)}
-    rows |= {name: members.get(name, member) for name, (member, _) in contents.chosen.items()}
+    rows |= {name: members.get(name, member) for (name, _), (member, _) in contents.chosen.items()}
     corners = {space.largest.name: ("largest", space.largest), space.smallest.name: ("smallest", space.smallest)}
     for name, (label, arch) in corners.items():
         rows.setdefault(name, members.get(name) or _counted(contents, space, arch, label))
     tags = {name: [label] for name, (label, _) in corners.items()}
-    for name, (_, searches) in contents.chosen.items():
+    for (name, _), (_, searches) in contents.chosen.items():
         tags.setdefault(name, []).extend(searches)
     for name, member in rows.items():
         if member.get("measured") is False:
             tags.setdefault(name, []).append("predicted")
     ordered = sorted(rows.values(), key=lambda member: (member.get("macs") or 0, member["name"]))
     cells = [_cost_row(member, tags.get(member["name"], [])) for member in ordered]
+    told = f" Latencies are those of {safe(device)}." if device is not None else ""
     return (
         "<p>Largest and smallest network of the space, and the front between them. One multiply-add is one MAC; "
-        "peak memory is that of the activations at batch 1 in float32.</p>" + table(_COST_COLUMNS, cells)
+        f"peak memory is that of the activations at batch 1 in float32.{told}</p>" + table(_COST_COLUMNS, cells)
     )
 
 
