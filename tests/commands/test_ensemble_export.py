@@ -171,7 +171,7 @@ def test_a_summed_ensemble_is_one_file(voting, capsys):
     assert record["max_abs_difference"] < 1e-4
     assert [member["weight"] for member in record["members"]] == [0.5, 0.25, 0.25]
     assert "promised 6 ms on onnxruntime one after the other, measured here" in out
-    assert "40 test images" in out
+    assert "40 images" in out
     assert not voting.deploy_path("summed-02", "").exists()
 
     opened = OnnxEnsemble(path)
