@@ -65,10 +65,10 @@ def _check_feasible(
     from ..search import require_feasible
     from ..search.proposals import Goal
 
-    limits = {cost: limit for cost, limit in vars(constraint).items() if limit is not None}
-    goal = Goal.of(costs_of(run.space(), model), limits, config.front_cost or "latency_ms")
+    space = run.space()
+    goal = Goal.of(costs_of(space, model), constraint.limits(), config.front_cost or "latency_ms")
     try:
-        require_feasible(run.space(), goal.constraints, config.seed)
+        require_feasible(space, goal.constraints, config.seed)
     except InfeasibleConstraint as error:
         raise InfeasibleConstraint(f"{device}: {error}") from error
 

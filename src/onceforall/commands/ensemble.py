@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..configuration import check_least
 from ..errors import ConfigError
 from ..files import atomic_path, write_json
 from ..run import Run, check_file_name
 from ..settings import setting
 from .ensemble_screen import print_ensembles
-from .scoring import MeasuringConfig
+from .scoring import MeasuringConfig, check_measuring
 from .screen import console
 
 if TYPE_CHECKING:
@@ -269,21 +268,7 @@ def _check(config: EnsembleConfig) -> None:
     ):
         if value not in known:
             raise ConfigError(f"{name}={value}: use {', '.join(word for word in known if word)}")
-    check_least(
-        config,
-        networks=2,
-        at_least=1,
-        most=1,
-        top=1,
-        images=1,
-        per_class=1,
-        holdout_images=1,
-        test_images=1,
-        batch_size=1,
-        calibration_images=0,
-        networks_at_once=1,
-        seed=0,
-    )
+    check_measuring(config, networks=2, at_least=1, most=1, top=1, per_class=1, holdout_images=1, test_images=1, seed=0)
     if config.holdout_csv is not None and (config.run is not None or not config.latencies or not config.out):
         raise ConfigError("holdout_csv needs latencies=FILE and out=FILE, and no run")
     _check_misplaced(config)

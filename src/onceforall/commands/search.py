@@ -29,6 +29,10 @@ class ConstraintConfig:
     params: float | None = setting(None, "most trainable parameters")
     memory_bytes: float | None = setting(None, "most bytes of activations alive at once, float32, batch 1")
 
+    def limits(self) -> dict[str, float]:
+        """Those that were given, by cost."""
+        return {cost: limit for cost, limit in vars(self).items() if limit is not None}
+
 
 @dataclass
 class SearchConfig(MeasuringConfig):
@@ -85,7 +89,7 @@ def search_one(config: SearchConfig, quiet: bool = False) -> "SearchResult":
     run = Run.open(config.run)
     space = run.space()
     latency = run.load_latency(config.device) if config.device else run.newest_latency()
-    limits = {name: limit for name, limit in vars(config.constraint).items() if limit is not None}
+    limits = config.constraint.limits()
     if latency is None and "latency_ms" in {*limits, config.front_cost}:
         run.load_latency("onnxruntime")  # is not there: the error says how to measure it
     name = config.name or _default_name(config, limits)

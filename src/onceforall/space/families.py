@@ -11,7 +11,7 @@ from .space import SearchSpace, StageChoices
 
 _WITH_WIDTH = re.compile(r"(\w+?)_w(\d+(?:\.\d+)?)")
 _ALIASES = {"compound": "compound_w1.0", "compound_elastic": "compound_elastic_w1.0"}
-_EXPAND_OF_DEPTH = {2: 3, 3: 4, 4: 6}  # CompOFA's "simple" heuristic: deep stages are wide
+EXPAND_OF_DEPTH: dict[float, int] = {2: 3, 3: 4, 4: 6}  # CompOFA's "simple" heuristic: deep stages are wide
 
 
 def list_spaces() -> list[str]:
@@ -98,8 +98,8 @@ def compounded(space: SearchSpace) -> SearchSpace:
     """
     stages = []
     for choices in space.stages:
-        ratios = tuple(max(_EXPAND_OF_DEPTH.get(d, 0), choices.expand_ratios[0]) for d in choices.depths)
-        if not set(choices.depths) <= set(_EXPAND_OF_DEPTH) or not set(ratios) <= set(choices.expand_ratios):
+        ratios = tuple(max(EXPAND_OF_DEPTH.get(d, 0), choices.expand_ratios[0]) for d in choices.depths)
+        if not set(choices.depths) <= set(EXPAND_OF_DEPTH) or not set(ratios) <= set(choices.expand_ratios):
             raise ConfigError(f"compound=True needs depths 2, 3, 4 and ratios 3, 4, 6; space {space.name} has others")
         stages.append(replace(choices, expand_of_depth=ratios))
     return replace(space, stages=tuple(stages))

@@ -5,36 +5,36 @@ from typing import Any
 
 
 @dataclass
-class MobileNetwork:
-    """`ofa_mbv3`; candidates may be one value or a list."""
+class Network:
+    """What both networks have."""
 
     num_classes: int | None = None
     bn_param: list[float] | None = None
     drop_rate: float | None = None
-    base_stage_width: Any = None
-    width_mult: float | None = None
-    op_candidates: Any = None
-    depth_candidates: Any = None
-    compound: bool | None = None
-    fixed_kernel: bool | None = None
     weight_init: str | None = None
     weights: str | None = None
     genotype: Any = None
 
 
 @dataclass
-class BottleneckNetwork:
+class MobileNetwork(Network):
+    """`ofa_mbv3`; candidates may be one value or a list."""
+
+    base_stage_width: Any = None
+    width_mult: float | None = None
+    op_candidates: Any = None
+    depth_candidates: Any = None
+    compound: bool | None = None
+    fixed_kernel: bool | None = None
+
+
+@dataclass
+class BottleneckNetwork(Network):
     """`ofa_resnet50`; its lists may be one value."""
 
-    num_classes: int | None = None
-    bn_param: list[float] | None = None
-    drop_rate: float | None = None
     depth_list: Any = None
     expand_ratio_list: Any = None
     width_mult_list: Any = None
-    weight_init: str | None = None
-    weights: str | None = None
-    genotype: Any = None
 
 
 @dataclass

@@ -5,15 +5,10 @@ from typing import Any
 
 from ...errors import ConfigError, InvalidArch
 from ...space import Arch, SearchSpace, create_space
+from ...space.families import EXPAND_OF_DEPTH
 from .checks import RESNET_LISTS, blocks, candidates, check, complaint, listed, numbers
 from .experiments import SEARCHER, TRAINER, Experiment
 from .genotypes import arch_from_genotype
-
-_EXPAND_OF_DEPTH: dict[float, int] = {
-    2: 3,
-    3: 4,
-    4: 6,
-}  # CompOFA: what depth implies, unless the smallest candidate is larger
 
 
 def train_settings(experiment: Experiment, processes: int = 1) -> dict[str, Any]:
@@ -134,7 +129,7 @@ def _mobile_space(experiment: Experiment) -> dict[str, Any]:
     ratios = sorted({block.expand_ratio for block in named})
     if not fixed:
         space |= {"kernel_sizes": sorted({block.kernel_size for block in named}), "expand_ratios": ratios}
-    elif ratios[0] > min(_EXPAND_OF_DEPTH.get(depth, 0) for depth in depths):
+    elif ratios[0] > min(EXPAND_OF_DEPTH.get(depth, 0) for depth in depths):
         raise complaint(
             experiment, f"with fixed_kernel the ratios here are 3, 4 and 6; op_candidates begin at {ratios[0]}"
         )

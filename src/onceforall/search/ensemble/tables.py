@@ -104,11 +104,12 @@ class PredictionTable:
         wanted = json.loads(json.dumps(manifest))
         kept: dict[str, TableNetwork] = {}
         if there is not None:
-            for name in there.damaged():
-                there._note(there._index(name), None)
+            if wanted == there._manifest(finished=False) | {"networks": wanted["networks"]}:
+                for name in there.damaged():
+                    there._note(there._index(name), None)
+                kept = there._kept(wanted["networks"])
             if wanted == there._manifest(finished=False):
                 return there
-            kept = there._kept(wanted)
         networks = [replace(kept.pop(n.name), latency_ms=n.latency_ms) if n.name in kept else n for n in networks]
         aside = list(kept.values())
         manifest |= {"networks": [asdict(network) for network in networks], "aside": [asdict(one) for one in aside]}
@@ -221,7 +222,7 @@ class PredictionTable:
         array = self._array()
         return [
             network.name
-            for row, network in zip(array, (*self.networks, *self.aside), strict=True)
+            for row, network in zip(array, self._rows, strict=True)
             if network.checksum is not None and _checksum(row) != network.checksum
         ]
 
@@ -247,20 +248,23 @@ class PredictionTable:
             "origin": self.origin,
         }
 
-    def _kept(self, wanted: dict[str, Any]) -> dict[str, TableNetwork]:
-        """Complete networks, by name, whose predictions serve a table that differs in its networks only."""
-        if self._manifest(finished=False) | {"networks": None} != wanted | {"networks": None}:
-            return {}
-        sizes = {network["name"]: network["resolution"] for network in wanted["networks"]}
+    @property
+    def _rows(self) -> tuple[TableNetwork, ...]:
+        """The networks of the array."""
+        return (*self.networks, *self.aside)
+
+    def _kept(self, wanted: list[dict[str, Any]]) -> dict[str, TableNetwork]:
+        """Complete networks, by name, whose predictions serve a table of the wanted networks."""
+        sizes = {network["name"]: network["resolution"] for network in wanted}
         return {
             network.name: network
-            for network in (*self.networks, *self.aside)
+            for network in self._rows
             if network.checksum is not None and sizes.get(network.name, network.resolution) == network.resolution
         }
 
     def _note(self, index: int, checksum: str | None) -> None:
         """Keep in the manifest that a network is complete, or that it is not."""
-        every = [*self.networks, *self.aside]
+        every = list(self._rows)
         if checksum != every[index].checksum:
             every[index] = replace(every[index], checksum=checksum)
             count = len(self.networks)
@@ -268,7 +272,7 @@ class PredictionTable:
             write_text(self._manifest_path, json.dumps(self._manifest()))
 
     def _index(self, name: str) -> int:
-        for index, network in enumerate((*self.networks, *self.aside)):
+        for index, network in enumerate(self._rows):
             if network.name == name:
                 return index
         raise ConfigError(f"{self.path}: no network {name} in this table")
@@ -278,8 +282,7 @@ class PredictionTable:
             array = np.load(self._array_path, mmap_mode="r")
         except (OSError, ValueError) as error:
             raise FileFormatError(f"{self._array_path} is missing or truncated ({error})") from error
-        rows = len(self.networks) + len(self.aside)
-        shape, dtype = _layout(rows, len(self.labels), len(self.classes), self.top)
+        shape, dtype = _layout(len(self._rows), len(self.labels), len(self.classes), self.top)
         if (array.shape, array.dtype) != (shape, dtype):
             raise FileFormatError(f"{self._array_path}: an array {array.shape}, its manifest says {shape}")
         return array
