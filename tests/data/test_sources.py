@@ -135,11 +135,29 @@ def test_a_row_more_hardly_moves_the_others(tmp_path):
 
 def test_validation_is_the_test_part_where_there_is_no_other(tmp_path, write_photos, caplog):
     write_photos(tmp_path / "two", parts=("train", "val"))
-    write_photos(tmp_path / "three", parts=("train", "val", "test"))
-    assert all("/val/" in name for name in images_of(load_data(DataConfig(root=str(tmp_path / "two"))).test))
+    two = load_data(DataConfig(root=str(tmp_path / "two")))
+    assert all("/val/" in name for name in images_of(two.test))
+    assert all("/train/" in name for name in images_of(two.holdout))
+
+
+def test_a_validation_part_beside_a_test_part_is_the_hold_out(tmp_path, write_photos, caplog):
+    root = write_photos(tmp_path, parts=("train", "val", "test"))
+    shutil.rmtree(root / "val" / "cherry")
     with caplog.at_level("INFO"):
-        three = load_data(DataConfig(root=str(tmp_path / "three")))
-    assert all("/test/" in name for name in images_of(three.test))
+        source = load_data(DataConfig(root=str(root)))
+    assert (len(source.train), len(source.holdout), len(source.test)) == (18, 12, 18)
+    assert all("/val/" in name for name in images_of(source.holdout))
+    assert all("/test/" in name for name in images_of(source.test))
+    assert "its own validation part, 12 images (1 of 3 classes have none)" in caplog.text
+
+
+@pytest.mark.parametrize("words", [{"holdout": 0.2}, {"holdout": 0}, {"holdout_rule": "official"}])
+def test_a_hold_out_that_is_asked_for_comes_from_the_training_images(tmp_path, write_photos, caplog, words):
+    root = write_photos(tmp_path, parts=("train", "val", "test"))
+    with caplog.at_level("INFO"):
+        source = load_data(DataConfig(root=str(root), **words))
+    assert len(source.train) + len(source.holdout) == 18
+    assert all("/train/" in name for name in images_of(source.holdout) | images_of(source.train))
     assert "18 images of its validation part are not used" in caplog.text
 
 
@@ -264,7 +282,7 @@ def test_real_groceries_are_the_same_as_table_and_as_folder(shared, tmp_path):
         counts = [np.bincount(getattr(s, part).labels, minlength=81) for s in (from_tables, from_folder)]
         assert np.array_equal(*counts)
     assert from_folder.mean == pytest.approx(from_tables.mean, abs=0.02)
-    assert (len(from_tables.train), len(from_tables.holdout), len(from_tables.test)) == (2376, 264, 2485)
+    assert (len(from_tables.train), len(from_tables.holdout), len(from_tables.test)) == (2640, 296, 2485)
     assert np.bincount(from_tables.train.labels, minlength=81).min() > 0
 
 

@@ -9,8 +9,8 @@ from ..settings import setting
 class DataConfig:
     """Where the labelled images come from and how they are divided.
 
-    The three parts never overlap: `test` as given (or taken first), `holdout` taken from the training images, `train`
-    the rest. Fields hold only types that structured configurations know.
+    The three parts never overlap: `test` as given (or taken first), `holdout` the source's own validation part or taken
+    from the training images, `train` the rest. Fields hold only types that structured configurations know.
     """
 
     source: str = setting(
@@ -18,7 +18,11 @@ class DataConfig:
         "auto | digits | folder | parquet | torch/NAME | hfds/NAME | wds/NAME; auto = what lies at root",
     )
     root: str | None = setting(None, "folder of the images (or of the parquet or tar files)")
-    holdout: float = setting(0.1, "part of the training images kept for choosing networks: fraction < 1, or a count")
+    holdout: float | None = setting(
+        None,
+        "part of the training images kept for choosing networks: fraction < 1, or a count; null: the source's own "
+        "validation part where it has one beside a test part, else 0.1",
+    )
     holdout_rule: str = setting(
         "balanced",
         "balanced = every class in proportion, by data.seed | official = the Once-for-All code's random choice",

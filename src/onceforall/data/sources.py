@@ -22,6 +22,7 @@ from .statistics import channel_statistics
 from .workers import TEST_TRANSFORMS
 
 _SOURCES = "auto, digits, folder, parquet, torch/NAME, hfds/NAME or wds/NAME"
+_HOLDOUT_SHARE = 0.1
 _TEST, _HOLDOUT, _MAX_TRAIN, _MAX_TEST = range(4)  # so that no two choices share their random numbers
 
 logger = logging.getLogger(__name__)
@@ -31,9 +32,9 @@ def load_data(config: DataConfig, device: torch.device | str = "cpu", *, trainin
     """Open the images a configuration names and divide them.
 
     The test part is the source's own ("test", else "validation"), or a class-balanced fixed part of all images where
-    it has none; the hold-out is a class-balanced part of the training images, chosen by `config.seed`. An image's own
-    name or content decides its part, so that images that come or go hardly move others. Images that cannot be read are
-    left out and listed.
+    it has none. The hold-out is the source's own validation part beside a test part, else a class-balanced part of the
+    training images, chosen by `config.seed`. An image's own name or content decides its part, so that images that come
+    or go hardly move others. Images that cannot be read are left out and listed.
 
     Args:
         config: what to open; relative paths start from the working folder.
@@ -74,20 +75,39 @@ def _divided(config: DataConfig, raw: RawSource, parts: dict[str, ImageSet]) -> 
     """Training, hold-out and test images, none of them in two parts."""
     train = parts["train"]
     test = parts.get("test", parts.get("validation"))
-    if "test" in parts and "validation" in parts:
-        logger.info(
-            "%s: the %d images of its validation part are not used; the hold-out comes from the training images",
-            raw.name,
-            len(parts["validation"]),
-        )
     if test is None:
         train, test = _set_aside(train, config.test_fraction, "test_fraction", (_TEST,))
-    official = config.holdout_rule == "official"
-    train, holdout = _set_aside(train, config.holdout, "holdout", (_HOLDOUT, config.seed), official)
+    holdout = _own_holdout(config, raw, parts)
+    if holdout is None:
+        amount = _HOLDOUT_SHARE if config.holdout is None else config.holdout
+        official = config.holdout_rule == "official"
+        train, holdout = _set_aside(train, amount, "holdout", (_HOLDOUT, config.seed), official)
     train = _limit(train, config.max_train, "max_train", (_MAX_TRAIN, config.seed))
     test = _limit(test, config.max_test, "max_test", (_MAX_TEST, config.seed))
     _require_every_class(train, raw, limited=config.max_train is not None)
     return train, holdout, test
+
+
+def _own_holdout(config: DataConfig, raw: RawSource, parts: dict[str, ImageSet]) -> ImageSet | None:
+    """The source's validation part, where it is neither the test part nor put out of use; None otherwise."""
+    own = parts.get("validation")
+    if own is None or len(own) == 0 or "test" not in parts:
+        return None
+    if config.holdout is not None or config.holdout_rule == "official":
+        logger.info(
+            "%s: the %d images of its validation part are not used; the hold-out comes from the training images",
+            raw.name,
+            len(own),
+        )
+        return None
+    lacking = len(raw.classes) - len(np.unique(own.labels))
+    logger.info(
+        "%s: the hold-out is its own validation part, %d images%s; data.holdout=0.1 takes it from the training images",
+        raw.name,
+        len(own),
+        f" ({lacking} of {len(raw.classes)} classes have none)" if lacking else "",
+    )
+    return own
 
 
 def _as_they_are(config: DataConfig, parts: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet, ImageSet]:
