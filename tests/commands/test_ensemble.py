@@ -9,8 +9,10 @@ import pytest
 from onceforall import cli
 from onceforall.commands import ensemble as command
 from onceforall.commands.ensemble_screen import limits_of
-from onceforall.commands.prediction_tables import candidates_of
+from onceforall.commands.prediction_tables import candidates_of, predictions_path
 from onceforall.configuration import compose
+from onceforall.data import DataConfig, load_data
+from onceforall.deploy import VIEWS
 from onceforall.errors import FileFormatError
 from onceforall.run import Run
 from onceforall.search.ensemble.tables import PredictionTable
@@ -20,10 +22,10 @@ WORDS = ["calibration_images=60", "networks=6"]
 
 @pytest.fixture(scope="module")
 def run(searched, tmp_path_factory) -> Run:
-    """A run with a search, and ensembles of it: of networks that see images as they are, before them also mirrored."""
+    """A run with a search, and ensembles of it: of networks that see images as they are, before them in two views."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
     shutil.copytree(searched.folder, folder)
-    assert cli.main(["ensemble", f"run={folder}", *WORDS, "mirrored=true", "name=both"]) == 0
+    assert cli.main(["ensemble", f"run={folder}", *WORDS, "views=[plain,mirrored]", "name=both"]) == 0
     assert cli.main(["ensemble", f"run={folder}", *WORDS]) == 0
     return Run(folder)
 
@@ -39,8 +41,7 @@ def test_the_result_is_what_the_tables_say(run, name, voters):
     for part, images in (("holdout", found["holdout_images"]), ("test", found["test_images"])):
         each = {}
         for network in found["networks"]:
-            view = "-mirrored" if network["mirrored"] else ""
-            table = PredictionTable(run.folder / "ensembles" / "predictions" / f"{part}{view}")
+            table = PredictionTable(predictions_path(run, part, network["view"]))
             assert table.damaged() == []
             assert len(table.labels) == images
             assert table.images == sorted(table.images)
@@ -68,7 +69,7 @@ def test_networks_are_predicted_once(run, capsys, monkeypatch):
 
     before = result(run, "both")
     monkeypatch.setattr(predictions, "_probabilities", lambda *_: pytest.fail("predicted again"))
-    assert cli.main(["ensemble", f"run={run.folder}", *WORDS, "mirrored=true", "name=again"]) == 0
+    assert cli.main(["ensemble", f"run={run.folder}", *WORDS, "views=[plain,mirrored]", "name=again"]) == 0
     printed = capsys.readouterr().out
     assert "side by side" in printed
     assert "one after the other" in printed
@@ -108,22 +109,32 @@ def test_a_stopped_collection_goes_on_with_the_networks_that_are_missing(run, tm
 @pytest.mark.parametrize(
     ("words", "flip", "mirror", "expected"),
     [
-        ([], None, True, True),
-        ([], None, False, False),
-        ([], True, False, True),
-        ([], False, True, False),
-        (["preset=ofa3_max"], None, True, False),
-        (["criterion=accuracy"], None, True, False),
-        (["criterion=accuracy", "mirrored=true"], None, False, True),
-        (["mirrored=false"], None, True, False),
+        ([], None, True, ["plain", "mirrored"]),
+        ([], None, False, ["plain"]),
+        ([], True, False, ["plain", "mirrored"]),
+        ([], False, True, ["plain"]),
+        (["preset=ofa3_max"], None, True, ["plain"]),
+        (["criterion=accuracy"], None, True, ["plain"]),
+        (["criterion=accuracy", "views=[zoomed,plain]"], None, False, ["zoomed", "plain"]),
+        (["views=[plain]"], None, True, ["plain"]),
     ],
 )
-def test_networks_see_mirrored_images_where_training_did(run, monkeypatch, words, flip, mirror, expected):
+def test_networks_are_shown_what_training_showed(run, monkeypatch, words, flip, mirror, expected):
     source, trained = run.load_data(), run.read_config()
     trained.augment.flip = flip
     source.train.mirror = mirror
     monkeypatch.setattr(Run, "read_config", lambda self: trained)
-    assert command._mirrored(compose("ensemble", command.EnsembleConfig, words), run, source) is expected
+    assert command._views(compose("ensemble", command.EnsembleConfig, words), run, source) == expected
+
+
+@pytest.mark.parametrize(("crop_scale", "expected"), [(0.25, list(VIEWS)), (1, ["plain", "mirrored"])])
+def test_photos_are_also_shown_zoomed_where_training_showed_parts(
+    run, tmp_path, monkeypatch, write_photos, crop_scale, expected
+):
+    source, trained = load_data(DataConfig(root=str(write_photos(tmp_path)))), run.read_config()
+    trained.augment.crop_scale = crop_scale
+    monkeypatch.setattr(Run, "read_config", lambda self: trained)
+    assert command._views(command.EnsembleConfig(), run, source) == expected
 
 
 def test_equally_many_images_of_each_class(run, tmp_path):
@@ -161,7 +172,7 @@ def test_other_criteria_and_presets(run):
 
 
 def test_an_ensemble_is_evaluated_as_it_was_promised(run, capsys):
-    words = ["mirrored=true", "at_least=2", "rule=maximal", "name=pairs"]
+    words = ["views=[plain,mirrored]", "at_least=2", "rule=maximal", "name=pairs"]
     assert cli.main(["ensemble", f"run={run.folder}", *WORDS, *words]) == 0
     known = result(run, "pairs")
     entry = known["rules"]["maximal"]["ensembles"]["members"][0]
@@ -178,9 +189,9 @@ def test_an_ensemble_is_evaluated_as_it_was_promised(run, capsys):
     assert cli.main(["evaluate", f"run={run.folder}", f"ensemble={entry['name']}", "all=true"]) == 2
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_published_files_there_and_back(run, tmp_path, capsys, mirrored):
-    words = [f"write_csv={tmp_path}/csv", "name=csv", f"mirrored={mirrored}"]
+@pytest.mark.parametrize("views", [["plain"], ["plain", "zoomed-mirrored"]])
+def test_published_files_there_and_back(run, tmp_path, capsys, views):
+    words = [f"write_csv={tmp_path}/csv", "name=csv", f"views=[{','.join(views)}]"]
     assert cli.main(["ensemble", f"run={run.folder}", *WORDS, *words]) == 0
     known = result(run, "csv")
     run.ensembles_path("csv").unlink()
@@ -195,7 +206,7 @@ def test_published_files_there_and_back(run, tmp_path, capsys, mirrored):
     latencies.write_text("[1.0, 2.0]")
     capsys.readouterr()
     assert cli.main(["ensemble", *words, f"out={tmp_path}/other.json"]) == 2
-    assert f"{12 if mirrored else 6} networks and 2 latencies" in capsys.readouterr().err
+    assert f"{6 * len(views)} networks and 2 latencies" in capsys.readouterr().err
     assert not (tmp_path / "other.json").exists()
 
 
@@ -205,6 +216,9 @@ def test_published_files_there_and_back(run, tmp_path, capsys, mirrored):
         (["rule=mean"], "use both, summed, maximal"),
         (["preset=ofa4"], "use ofa3_summed, ofa3_max"),
         (["criterion=luck"], "use likelihood, accuracy"),
+        (["views=[plain,upside-down]"], "views: 'upside-down' is none; use plain, mirrored, zoomed"),
+        (["views=[mirrored]"], "views=[mirrored]: each once, plain among them"),
+        (["views=[plain,plain]"], "views=[plain,plain]: each once"),
         (["networks=1"], "networks=1: must be 2 or greater"),
         (["search=absent"], "no search 'absent'"),
         (["name=../up"], "a plain file name"),

@@ -47,7 +47,13 @@ def result(run: Run) -> dict:
     a, b, c = names = [arch.name for arch in archs]
     assert [arch.resolution for arch in archs] == [8, 8, 16]
     networks = [
-        {"name": arch.name, "arch": arch.to_dict(), "latency_ms": float(ms), "temperature": temperature}
+        {
+            "name": arch.name,
+            "arch": arch.to_dict(),
+            "latency_ms": float(ms),
+            "temperature": temperature,
+            "view": "plain",
+        }
         for arch, ms, temperature in zip(archs, (1, 2, 3), (1.0, 0.5, 2.0), strict=True)
     ]
     summed = [
@@ -216,10 +222,10 @@ def test_a_maximal_ensemble_is_a_file_for_each_member(voting, capsys, monkeypatc
     assert "2 members with 1 thread each have 1 cores only" in out
 
 
-def test_the_file_of_a_mirrored_member_mirrors_the_image_itself(voting, capsys):
+def test_the_file_of_a_member_makes_its_view_of_the_image_itself(voting, capsys):
     found = result(voting)
     plain = found["networks"][0]
-    twin = plain | {"name": f"{plain['name']}-mirrored", "mirrored": True}
+    twin = plain | {"name": f"{plain['name']}-mirrored", "view": "mirrored"}
     found["networks"].append(twin)
     found["rules"]["maximal"]["ensembles"]["members"] = [entry("maximal-00", [plain["name"], twin["name"]], 1.0, 0.8)]
     write_json(voting.ensembles_path("ensembles"), found)
@@ -230,7 +236,7 @@ def test_the_file_of_a_mirrored_member_mirrors_the_image_itself(voting, capsys):
     np.testing.assert_allclose(mirrored, OnnxNetwork(files[0]).logits(images[..., ::-1]), atol=1e-5)
     assert np.abs(mirrored - as_it_is).max() > 1e-3
     record = json.loads(voting.deploy_path("maximal-00", ".json").read_text())
-    assert [member["mirrored"] for member in record["members"]] == [False, True]
+    assert [member["view"] for member in record["members"]] == ["plain", "mirrored"]
 
 
 def test_together_changes_the_form_and_the_earlier_one_goes(voting, capsys):

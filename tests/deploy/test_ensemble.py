@@ -16,6 +16,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from onceforall.deploy import (
+    PLAIN,
+    VIEWS,
     EnsembleMember,
     EnsembleRecord,
     OnnxEnsemble,
@@ -153,15 +155,16 @@ def test_one_resolution_needs_one_input(exported: Exported, tmp_path: Path) -> N
     np.testing.assert_allclose(found, slow_vote(twins, {16: digits(16)}), atol=1e-5)
 
 
-def test_a_network_that_also_sees_mirrored_images_is_in_the_file_once(exported: Exported, tmp_path: Path) -> None:
+@pytest.mark.parametrize("view", [view for view in VIEWS if view != PLAIN])
+def test_a_network_with_two_views_is_in_the_file_once(exported: Exported, tmp_path: Path, view: str) -> None:
     plain = replace(exported.members[0], weight=0.7)
-    twin = replace(plain, name="mirrored", weight=0.3, temperature=2.0, mirrored=True)
+    twin = replace(plain, name=view, weight=0.3, temperature=2.0, view=view)
     record = export_ensemble_onnx([plain, twin], tmp_path / "twins.onnx", **options(verify_images={16: digits(16)}))
-    assert [member["mirrored"] for member in record.members] == [False, True]
+    assert [member["view"] for member in record.members] == [PLAIN, view]
     images = digits(16)[:9]
     found = OnnxEnsemble(tmp_path / "twins.onnx").probabilities({16: images.numpy()})
     with torch.no_grad():
-        logits = [plain.network(images).double(), plain.network(images.flip(-1)).double()]
+        logits = [plain.network(images).double(), plain.network(VIEWS[view](images)).double()]
     np.testing.assert_allclose(found, 0.7 * logits[0].softmax(1) + 0.3 * (logits[1] / 2).softmax(1), atol=1e-5)
     alone = export_ensemble_onnx(
         [replace(plain, weight=1.0)], tmp_path / "alone.onnx", **options(verify_images={16: digits(16)})

@@ -42,7 +42,8 @@ def write_synthetic_ensembles(folder: Path, members: list[Record]) -> None:
         }
     keys = ("name", "arch", "latency_ms", "macs", "params", "memory_bytes")
     networks = [
-        {key: member[key] for key in keys} | {"temperature": 1.0, "holdout_top1": right[0], "test_top1": right[1]}
+        {key: member[key] for key in keys}
+        | {"view": "plain", "temperature": 1.0, "holdout_top1": right[0], "test_top1": right[1]}
         for member, right in zip(members, (np.stack(counted, axis=1) / _IMAGES).tolist(), strict=True)
     ]
     made: Record = {"name": "ensembles", "search": "phone", "device": "onnxruntime", "weights_digest": "abc"}

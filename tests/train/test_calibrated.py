@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from onceforall.data import DataConfig, load_data
+from onceforall.deploy import VIEWS
 from onceforall.errors import DataError
 from onceforall.supernets import create_supernet
 from onceforall.train import calibrated, predictions
@@ -66,7 +67,9 @@ def test_probabilities_are_those_of_each_network_whether_images_are_held_or_not(
     archs = supernet.space.sample_many(5, np.random.default_rng(0))
     networks = networks_in(tmp_path, supernet, digits)
     images = digits.test.subset(np.arange(50))
-    found = dict(predict_each(networks, archs, digits, images, views=[False, True], networks_at_once=2))
+    found = dict(
+        predict_each(networks, archs, digits, images, views=[VIEWS["plain"], VIEWS["mirrored"]], networks_at_once=2)
+    )
     assert found.keys() == set(archs)
     for arch, (probabilities, mirrored) in found.items():
         assert probabilities.shape == (50, len(digits.classes))
@@ -90,4 +93,4 @@ def test_an_unreadable_image_is_named(tmp_path, write_photos):
     supernet = create_supernet("mbv3_small", len(source.classes), resolutions=[32]).eval()
     networks = networks_in(tmp_path / "statistics", supernet, source, calibration_images=0)
     with pytest.raises(DataError, match=str(broken)):
-        list(predict_each(networks, [supernet.space.smallest], source, source.test))
+        list(predict_each(networks, [supernet.space.smallest], source, source.test, views=[VIEWS["plain"]]))

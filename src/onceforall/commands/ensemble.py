@@ -28,10 +28,10 @@ class EnsembleConfig(MeasuringConfig):
     name: str = setting("ensembles", "name of the result")
     search: str | None = setting(None, "search result whose networks vote; null: the newest")
     networks: int = setting(100, "most networks: the front of the search, then those next to it")
-    mirrored: bool | None = setting(
+    views: list[str] | None = setting(
         None,
-        "networks can also vote on the mirrored image, as further members that cost the same; null: with "
-        "criterion=likelihood where training mirrored images, but not with preset",
+        "what networks can be shown, each as a member that costs the same: plain, mirrored, zoomed, zoomed-mirrored; "
+        "null: plain, and with criterion=likelihood what training showed (mirrored images, parts of photos)",
     )
     per_class: int | None = setting(
         None, "hold-out images of each class to choose by, at most; null: all; another number predicts anew"
@@ -85,7 +85,7 @@ def ensemble(config: EnsembleConfig) -> dict[str, Any]:
     run = Run.open(config.run)
     candidates = candidates_of(run, config.search, config.networks)
     source = run.load_data()
-    views = [False, True] if _mirrored(config, run, source) else [False]
+    views = _views(config, run, source)
     networks = calibrated_networks(
         run,
         source,
@@ -146,13 +146,14 @@ def select(
 ) -> dict[str, Any]:
     """Choose by both rules on the hold-out images, then ask for the test images and count once.
 
-    Single networks, which ensembles are compared with, see the images as they are.
+    Single networks, which ensembles are compared with, are shown the images as they are.
 
     Returns:
         networks, holdout_images, test_images and rules, as ensembles/<name>.json has them.
     """
     import numpy as np
 
+    from ..deploy import PLAIN
     from ..search.ensemble.delivery import counts_of, described, singles_front
     from ..search.ensemble.ensembles import reference_point
     from ..search.ensemble.likelihood import select_by_likelihood
@@ -165,7 +166,7 @@ def select(
     latencies = np.array([member["latency_ms"] for member in members], dtype=np.float64)
     names = [member["name"] for member in members]
     alone = np.eye(len(names), dtype=bool)
-    single = np.array([not member.get("mirrored") for member in members])
+    single = np.array([member.get("view", PLAIN) == PLAIN for member in members])
     likeliest = preset is None and config.criterion == "likelihood"
     tempered = likeliest if config.temperature is None else config.temperature
     temperatures = fit_temperatures(holdout) if tempered else np.ones(len(names))
@@ -226,7 +227,7 @@ def select(
         "preset": config.preset,
         "networks": [
             {key: member.get(key) for key in ("name", "arch", "latency_ms", "macs", "params", "memory_bytes")}
-            | {"mirrored": bool(member.get("mirrored"))}
+            | {"view": member.get("view", PLAIN)}
             | {"temperature": temperature, "holdout_top1": on_holdout, "test_top1": on_test}
             for member, temperature, on_holdout, on_test in zip(
                 members, temperatures.tolist(), top1.tolist(), test_top1, strict=True
@@ -238,13 +239,19 @@ def select(
     }
 
 
-def _mirrored(config: EnsembleConfig, run: Run, source: "DataSource") -> bool:
-    """Whether networks vote on mirrored images too."""
-    if config.mirrored is not None:
-        return config.mirrored
-    trained = run.read_config().augment.flip
-    likeliest = config.preset is None and config.criterion == "likelihood"
-    return likeliest and (source.train.mirror if trained is None else trained)
+def _views(config: EnsembleConfig, run: Run, source: "DataSource") -> list[str]:
+    """What networks are shown: by default what training showed them, where many votes are worth their while."""
+    from ..data import EncodedImages
+    from ..deploy import PLAIN, VIEWS
+
+    if config.views is not None:
+        return list(config.views)
+    if config.preset is not None or config.criterion != "likelihood":
+        return [PLAIN]
+    trained = run.read_config().augment
+    flip = source.train.mirror if trained.flip is None else trained.flip
+    parts = isinstance(source.train, EncodedImages) and trained.crop_scale < 1
+    return [view for view in VIEWS if (flip or "mirrored" not in view) and (parts or "zoomed" not in view)]
 
 
 def _rules(config: EnsembleConfig) -> list[str]:
@@ -268,6 +275,7 @@ def _check(config: EnsembleConfig) -> None:
     ):
         if value not in known:
             raise ConfigError(f"{name}={value}: use {', '.join(word for word in known if word)}")
+    _check_views(config.views)
     check_measuring(config, networks=2, at_least=1, most=1, top=1, per_class=1, holdout_images=1, test_images=1, seed=0)
     if config.holdout_csv is not None and (config.run is not None or not config.latencies or not config.out):
         raise ConfigError("holdout_csv needs latencies=FILE and out=FILE, and no run")
@@ -278,10 +286,20 @@ def _check(config: EnsembleConfig) -> None:
         _check_write_csv(config)
 
 
+def _check_views(views: list[str] | None) -> None:
+    """Raise ConfigError unless networks can be shown these, among them the images as they are."""
+    from ..deploy import PLAIN, VIEWS
+
+    if views is not None and (unknown := [view for view in views if view not in VIEWS]):
+        raise ConfigError(f"views: {unknown[0]!r} is none; use {', '.join(VIEWS)}")
+    if views is not None and (PLAIN not in views or len(set(views)) < len(views)):
+        raise ConfigError(f"views=[{','.join(views)}]: each once, {PLAIN} among them, as single networks see no other")
+
+
 def _check_misplaced(config: EnsembleConfig) -> None:
     """Raise ConfigError for an option that would be ignored."""
     default = EnsembleConfig()
-    predicted = ("search", "networks", "mirrored", "per_class", "top", "write_csv")
+    predicted = ("search", "networks", "views", "per_class", "top", "write_csv")
     predicted += ("images", "calibration_images", "batch_size", "networks_at_once")
     own, files = config.preset is None, ("test_csv", "latencies", "out", "holdout_images", "test_images")
     for fits, names, where in (
@@ -310,12 +328,12 @@ def _check_write_csv(config: EnsembleConfig) -> None:
         raise ConfigError(f"write_csv: the published files hold {CLASSES_PER_ROW} classes per image, not {kept}")
 
 
-def _write_csv(folder: str, run: Run, parts: Sequence[str], views: Sequence[bool]) -> None:
+def _write_csv(folder: str, run: Run, parts: Sequence[str], views: Sequence[str]) -> None:
     from ..search.ensemble.published_csv import write_published
     from ..search.ensemble.tables import PredictionTable
     from .prediction_tables import predictions_path
 
     with atomic_path(folder) as temporary:
         for part in parts:
-            tables = [PredictionTable(predictions_path(run, part, mirrored)) for mirrored in views]
+            tables = [PredictionTable(predictions_path(run, part, view)) for view in views]
             write_published(tables, temporary / part)

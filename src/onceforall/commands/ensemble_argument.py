@@ -25,8 +25,8 @@ class VotingEnsemble:
         name: of the entry, such as summed-07.
         result: name of the ensembles file it stands in.
         rule: "summed" (members run one after the other) or "maximal" (side by side).
-        archs: of the members, by rising latency. mirrored: which members see mirrored images.
-        names: of the members; an architecture can be there twice, with and without mirrored images.
+        archs: of the members, by rising latency. views: what each is shown, names of `VIEWS`.
+        names: of the members; an architecture can be there several times, with several views.
         weights: of the members; they sum to one. temperatures: of the members.
         latency_ms: promised: the sum, or that of the slowest member.
         device: the measured device it was chosen for; None when the file names none.
@@ -39,7 +39,7 @@ class VotingEnsemble:
     result: str
     rule: str
     archs: tuple[Arch, ...]
-    mirrored: tuple[bool, ...]
+    views: tuple[str, ...]
     names: tuple[str, ...]
     weights: tuple[float, ...]
     temperatures: tuple[float, ...]
@@ -132,7 +132,7 @@ def _resolved(found: dict[str, Any], result: str, rule: str, entry: dict[str, An
         result=result,
         rule=rule,
         archs=tuple(Arch.from_dict(member["arch"]) for member in members),
-        mirrored=tuple(bool(member.get("mirrored")) for member in members),
+        views=tuple(member["view"] for member in members),
         names=tuple(member["name"] for member in members),
         weights=tuple(weight / sum(weights) for weight in weights),
         temperatures=tuple(float(member["temperature"]) for member in members),

@@ -15,8 +15,9 @@ WORDS = {"summed": "one after the other", "maximal": "side by side"}
 def print_ensembles(found: dict[str, Any], title: str) -> None:
     """For each rule, what an ensemble gains within five latencies, and the hypervolumes of the fronts."""
     part, images = ("test", found["test_images"]) if found["test_images"] else ("holdout", found["holdout_images"])
-    mirrored = sum(network["mirrored"] for network in found["networks"])
-    networks = f"{len(found['networks']) - mirrored} networks{', also on mirrored images' if mirrored else ''}"
+    views = list(dict.fromkeys(network["view"] for network in found["networks"]))
+    networks = f"{len(found['networks']) // len(views)} networks"
+    networks += f" ({', '.join(views)})" if len(views) > 1 else ""
     out = console()
     for rule, record in found["rules"].items():
         rows = [_row(record, limit, part) for limit in limits_of(record)]

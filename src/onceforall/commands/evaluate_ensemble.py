@@ -28,6 +28,7 @@ def evaluate_ensemble(config: "EvaluateConfig") -> list[dict[str, Any]]:
     Raises:
         RunError, ConfigError, DataError, FileFormatError.
     """
+    from ..deploy import VIEWS
     from ..train.evaluate import part_of
     from ..train.predictions import predict_each
 
@@ -44,9 +45,9 @@ def evaluate_ensemble(config: "EvaluateConfig") -> list[dict[str, Any]]:
     vote = np.zeros((len(images), len(source.classes)))
     right = [0.0] * len(found.archs)
     with console().status(f"evaluating {len(found.archs)} networks"):
-        for mirrored in sorted(set(found.mirrored)):
-            members = {found.archs[k]: k for k, view in enumerate(found.mirrored) if view == mirrored}
-            for arch, (probabilities,) in predict_each(networks, list(members), source, images, views=[mirrored]):
+        for view in sorted(set(found.views)):
+            members = {found.archs[k]: k for k, seen in enumerate(found.views) if seen == view}
+            for arch, (probabilities,) in predict_each(networks, list(members), source, images, views=[VIEWS[view]]):
                 member = members[arch]
                 tempered = probabilities.astype(np.float64) ** (1 / found.temperatures[member])
                 vote += found.weights[member] * tempered / tempered.sum(axis=1, keepdims=True)

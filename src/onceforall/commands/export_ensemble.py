@@ -117,9 +117,9 @@ def _members(run: Run, found: VotingEnsemble, source: "DataSource") -> "list[Ens
     )
     plain = {arch: networks.network(arch) for arch in found.archs}
     return [
-        EnsembleMember(plain[arch], arch.resolution, name, weight, temperature, arch.to_dict(), mirrored)
-        for arch, name, weight, temperature, mirrored in zip(
-            found.archs, found.names, found.weights, found.temperatures, found.mirrored, strict=True
+        EnsembleMember(plain[arch], arch.resolution, name, weight, temperature, arch.to_dict(), view)
+        for arch, name, weight, temperature, view in zip(
+            found.archs, found.names, found.weights, found.temperatures, found.views, strict=True
         )
     ]
 
@@ -132,7 +132,7 @@ def _side_by_side(
     described: dict[str, Any],
 ) -> Record:
     """Write one file for each member; all of them take their place at once."""
-    from ..deploy import Mirrored, export_onnx
+    from ..deploy import Viewed, export_onnx
 
     folder = run.deploy_path(name, "")
     records = []
@@ -141,7 +141,7 @@ def _side_by_side(
         for member in members:
             records.append(
                 export_onnx(
-                    Mirrored(member.network) if member.mirrored else member.network,
+                    Viewed(member.network, member.view),
                     fresh / f"{member.name}.onnx",
                     resolution=member.resolution,
                     arch=member.arch,
@@ -164,7 +164,7 @@ def _side_by_side(
                 "name": member.name,
                 "arch": member.arch,
                 "resolution": member.resolution,
-                "mirrored": member.mirrored,
+                "view": member.view,
                 "weight": member.weight,
                 "temperature": member.temperature,
                 "file": f"{name}/{record.file}",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..deploy import PLAIN, VIEWS
 from ..errors import ConfigError, DataError, FileFormatError, RunError
 from ..files import read_json
 from ..run import Run
@@ -72,21 +73,22 @@ def candidates_of(run: Run, search: str | None, networks: int) -> Candidates:
     return Candidates(name, found.get("device"), [left[place] for place in np.sort(chosen)])
 
 
-def predictions_path(run: Run, part: str, mirrored: bool = False) -> Path:
+def predictions_path(run: Run, part: str, view: str = PLAIN) -> Path:
     """Of a prediction table, without suffix."""
-    return run.folder / "ensembles" / "predictions" / (f"{part}-mirrored" if mirrored else part)
+    return run.folder / "ensembles" / "predictions" / in_view(part, view)
 
 
-def voters(members: Sequence[Member], views: Sequence[bool]) -> list[Member]:
+def in_view(name: str, view: str) -> str:
+    """What something that is shown a view is called."""
+    return name if view == PLAIN else f"{name}-{view}"
+
+
+def voters(members: Sequence[Member], views: Sequence[str]) -> list[Member]:
     """Every network as a voter for every view, in the order of the tables of `collect_tables`.
 
-    One that sees mirrored images is told by its name, as its latency and everything else are the same.
+    One that is shown another view is told by its name, as its latency and everything else are the same.
     """
-    return [
-        member | {"name": f"{member['name']}-mirrored" if mirrored else member["name"], "mirrored": mirrored}
-        for mirrored in views
-        for member in members
-    ]
+    return [member | {"name": in_view(member["name"], view), "view": view} for view in views for member in members]
 
 
 def calibrated_networks(
@@ -114,7 +116,7 @@ def collect_tables(
     source: "DataSource",
     networks: "CalibratedNetworks",
     *,
-    views: Sequence[bool],
+    views: Sequence[str],
     top: int | None,
     limit: int | None = None,
     per_class: int | None = None,
@@ -123,7 +125,7 @@ def collect_tables(
 ) -> list[PredictionTable]:
     """The tables of one part, its images in the order of their keys; goes on with the networks that are missing.
 
-    `views`: for each of them a table, of the images as they are (False) or mirrored (True). `limit`: at most so many
+    `views`: names of `VIEWS`, for each of them a table. `limit`: at most so many
     images, classes in proportion. `per_class`: the first of each class only.
 
     Raises:
@@ -140,21 +142,21 @@ def collect_tables(
     archs = {member["name"]: Arch.from_dict(member["arch"]) for member in candidates.members}
     tables = [
         PredictionTable.create(
-            predictions_path(run, part, mirrored),
+            predictions_path(run, part, view),
             [TableNetwork(m["name"], archs[m["name"]].resolution, m["latency_ms"]) for m in candidates.members],
             images.labels,
             _row_names(images),
             source.classes,
             top=_KEPT_CLASSES if top is None and len(source.classes) > ALL_CLASSES_UP_TO else top,
-            origin=networks.origin | {"part": part} | ({"mirrored": True} if mirrored else {}),
+            origin=networks.origin | {"part": part} | ({} if view == PLAIN else {"view": view}),
         )
-        for mirrored in views
+        for view in views
     ]
     lacking = {name: tuple(k for k, table in enumerate(tables) if name in table.missing) for name in archs}
     todo = sum(bool(places) for places in lacking.values())
     for places in sorted(set(lacking.values()) - {()}):
         of_these = [arch for name, arch in archs.items() if lacking[name] == places]
-        seen = [views[k] for k in places]
+        seen = [VIEWS[views[k]] for k in places]
         found = predict_each(networks, of_these, source, images, views=seen, networks_at_once=networks_at_once)
         for arch, probabilities in found:
             for k, values in zip(places, probabilities, strict=True):

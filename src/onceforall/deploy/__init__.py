@@ -1,23 +1,26 @@
 """A plain network leaves the project, or several that vote: folded, exported, checked."""
 
 from .backends import NetworkCard, OnnxNetwork, Prediction
-from .ensemble import EnsembleMember, EnsembleRecord, Mirrored, export_ensemble_onnx
+from .ensemble import EnsembleMember, EnsembleRecord, export_ensemble_onnx
 from .ensemble_file import EnsembleCard, OnnxEnsemble
 from .export import ExportRecord, export_onnx
 from .fold import fold_batch_norm
 from .verify import Agreement, compare
+from .views import PLAIN, VIEWS, Viewed
 
 __all__ = [
+    "PLAIN",
+    "VIEWS",
     "Agreement",
     "EnsembleCard",
     "EnsembleMember",
     "EnsembleRecord",
     "ExportRecord",
-    "Mirrored",
     "NetworkCard",
     "OnnxEnsemble",
     "OnnxNetwork",
     "Prediction",
+    "Viewed",
     "compare",
     "export_ensemble_onnx",
     "export_onnx",

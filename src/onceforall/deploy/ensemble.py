@@ -18,6 +18,7 @@ from .ensemble_file import VOTE, EnsembleCard, OnnxEnsemble
 from .export import FileRecord, check_card, images_to_verify, onnx_path, recorded, to_model
 from .fold import fold_batch_norm
 from .verify import BATCH, Agreement
+from .views import PLAIN, VIEWS, Viewed
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class EnsembleMember:
         name, arch: kept with the file.
         weight: share of the vote; those of all members sum to one.
         temperature: its logits are divided by it before they become probabilities.
-        mirrored: it is shown the mirrored image, which the exported file mirrors itself.
+        view: what it is shown, a name of `VIEWS`; the exported file makes it of the image itself.
     """
 
     network: nn.Module
@@ -39,18 +40,7 @@ class EnsembleMember:
     weight: float
     temperature: float = 1.0
     arch: dict[str, Any] | None = None
-    mirrored: bool = False
-
-
-class Mirrored(nn.Module):
-    """A network that is shown the mirrored image."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images_NCHW: Tensor) -> Tensor:
-        return self.network(images_NCHW.flip(-1))
+    view: str = PLAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +98,7 @@ def export_ensemble_onnx(
                 "name": member.name,
                 "arch": member.arch,
                 "resolution": member.resolution,
-                "mirrored": member.mirrored,
+                "view": member.view,
                 "weight": float(member.weight),
                 "temperature": float(member.temperature),
             }
@@ -116,7 +106,7 @@ def export_ensemble_onnx(
         ),
     )
     _check_vote(card)
-    # A network that votes twice, with and without mirrored images, has its weights in the file once.
+    # A network that votes on several views has its weights in the file once.
     copies = {id(member.network): copy.deepcopy(member.network).cpu().eval() for member in members}
     networks = [copies[id(member.network)] for member in members]
     images = _images(verify_images, card)
@@ -154,7 +144,7 @@ def compare_ensemble(path: str | Path, networks: Sequence[nn.Module], images_NCH
     expected = torch.zeros(len(next(iter(images_NCHW.values()))), len(exported.card.classes), dtype=torch.float64)
     with torch.inference_mode():
         for network, member in zip(networks, exported.card.members, strict=True):
-            shown = [batch.flip(-1) if member["mirrored"] else batch for batch in batches[member["resolution"]]]
+            shown = [VIEWS[member["view"]](batch) for batch in batches[member["resolution"]]]
             logits_NC = torch.cat([network(batch) for batch in shown]).double()
             expected += member["weight"] * (logits_NC / member["temperature"]).softmax(1)
     parts = range(len(next(iter(batches.values()))))
@@ -167,8 +157,9 @@ class _Vote(nn.Module):
 
     def __init__(self, networks: Sequence[nn.Module], card: EnsembleCard) -> None:
         super().__init__()
-        views = zip(networks, card.members, strict=True)
-        self.networks = nn.ModuleList(Mirrored(network) if member["mirrored"] else network for network, member in views)
+        self.networks = nn.ModuleList(
+            Viewed(network, member["view"]) for network, member in zip(networks, card.members, strict=True)
+        )
         order = list(card.inputs)
         self.sources = [order.index(member["resolution"]) for member in card.members]
         self.weights = [member["weight"] for member in card.members]

@@ -17,9 +17,9 @@ class EnsembleCard(Card):
     """What the file of an ensemble says about itself.
 
     Attributes:
-        members: name, arch (or None), resolution in pixels, weight and temperature of every member, and whether the
-            file shows it the mirrored image; the vote is the sum of weight * softmax(logits / temperature), and the
-            weights sum to one.
+        members: name, arch (or None), resolution in pixels, weight and temperature of every member, and the view of
+            the image that the file shows it (`VIEWS`); the vote is the sum of weight * softmax(logits / temperature),
+            and the weights sum to one.
     """
 
     members: tuple[dict[str, Any], ...]

@@ -38,11 +38,11 @@ def ensembles(contents: RunContents, page: Page) -> str:
 def _ensembles_of(record: Record, page: Page) -> str:
     part, rules = told_on(record), rules_of(record)
     test_images = record.get("test_images")
-    mirrored = sum(bool(network.get("mirrored")) for network in record["networks"])
+    views = list(dict.fromkeys(str(network.get("view")) for network in record["networks"]))
     shown = facts(
         [
-            ("networks", count(len(record["networks"]) - mirrored)),
-            ("of them also on mirrored images", count(mirrored) if mirrored else ""),
+            ("networks", count(len(record["networks"]) // len(views))),
+            ("each is shown", ", ".join(views) if len(views) > 1 else ""),
             ("search", str(record.get("search") or "")),
             ("device", str(record.get("device") or "")),
             ("hold-out images", count(record["holdout_images"])),

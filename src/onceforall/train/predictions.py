@@ -1,6 +1,6 @@
 """Class probabilities of many sub-networks on one set of images, every network whole before the next."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -15,6 +15,8 @@ from .calibrated import CalibratedNetworks
 from .held import HeldBatches
 from .loading import loading
 
+View = Callable[[Tensor], Tensor]
+
 _HELD_BYTES = 2**31  # decoded images that are kept in memory for the next network
 
 
@@ -24,12 +26,12 @@ def predict_each(
     source: DataSource,
     images: ImageSet,
     *,
-    views: Sequence[bool] = (False,),
+    views: Sequence[View],
     networks_at_once: int = 16,
 ) -> Iterator[tuple[Arch, list[NDArray[np.float32]]]]:
     """Yield every architecture, those of one resolution after the other, with its probabilities (images, classes).
 
-    `views`: for each of them an array of probabilities, of the images as they are (False) or mirrored (True).
+    `views`: functions of images (N, channels, height, width); an array of probabilities for what each makes of them.
 
     Images are decoded once per resolution. Where they do not fit into two gigabytes, they are decoded once for every
     `networks_at_once` networks, which are then finished together.
@@ -60,13 +62,13 @@ def predict_each(
 def _probabilities(
     networks: Sequence[nn.Module],
     batches: Iterable[tuple[Tensor, Tensor]],
-    views: Sequence[bool],
+    views: Sequence[View],
 ) -> list[list[NDArray[np.float32]]]:
     """Of every network and view."""
     parts: list[list[list[NDArray[np.float32]]]] = [[[] for _ in views] for _ in networks]
     for images_NCHW, _ in batches:
-        for number, mirrored in enumerate(views):
-            shown = images_NCHW.flip(-1) if mirrored else images_NCHW
+        for number, view in enumerate(views):
+            shown = view(images_NCHW)
             for network, part in zip(networks, parts, strict=True):
                 part[number].append(network(shown).float().softmax(dim=1).cpu().numpy())
     return [[np.concatenate(view) for view in part] for part in parts]
