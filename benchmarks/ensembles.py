@@ -4,11 +4,11 @@
 
 Every RUN is a trained run whose networks were predicted by `ofa ensemble run=RUN`; its tables are read, nothing is
 evaluated anew. Compared under summed and maximal latency, all chosen on hold-out images and told on test images:
-single networks (most images right, and by likelihood), ensembles chosen by likelihood of networks that may see
-mirrored images (the default) and that see images as they are, the latter chosen by most images right, and, as what
-mirrored images give by themselves, the most accurate network that votes on an image and its mirror image. Gains are
-differences to the best single network, which sees images as they are, within the same latency, at every latency at
-which either changes. The last line is JSON. `--quick` makes a table of random numbers in place of runs.
+single networks (most images right, and by likelihood), ensembles chosen by likelihood of networks that are shown all
+views of the run (the default) and the images as they are, the latter chosen by most images right, and, as what the
+views give by themselves, one network that votes on all of them. Gains are differences to a single network, which sees
+images as they are, within the same latency, at every latency at which either changes. The last line is JSON. `--quick`
+makes a table of random numbers in place of runs.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import numpy as np
 from reporting import circumstances, finish
 
 from onceforall.commands.prediction_tables import predictions_path
+from onceforall.deploy import VIEWS
 from onceforall.files import write_json, write_text
 from onceforall.run import Run
 from onceforall.search.ensemble.delivery import counts_of, singles_front
@@ -35,32 +36,46 @@ from onceforall.search.ensemble.votes import VoteTable
 from onceforall.search.front import hypervolume
 
 LIMITS = 5
-WAYS = ("likelihood", "likelihood, also of mirrored images")
+DEFAULT = "likelihood, all views (default)"
+LIKELIEST = "one network, by likelihood"
 THIRDS = ("fast", "middle", "slow", "beyond the slowest network")
 
 
 def study(folder: Path) -> list[dict[str, Any]]:
-    """One row per rule and way of choosing, for one run."""
+    """One row per rule, way of choosing and network it is compared with, for one run."""
     tables = {
-        part: [PredictionTable(predictions_path(Run(folder), part, mirrored)) for mirrored in (False, True)]
+        part: [
+            PredictionTable(path)
+            for view in VIEWS
+            if (path := predictions_path(Run(folder), part, view)).with_suffix(".json").is_file()
+        ]
         for part in ("holdout", "test")
     }
-    for part, (plain, mirrored) in tables.items():
-        if [network.name for network in plain.networks] != [network.name for network in mirrored.networks]:
+    for part, views in tables.items():
+        if len({tuple(network.name for network in table.networks) for table in views}) != 1:
             raise SystemExit(f"{folder}: {part} tables of different networks; run ofa ensemble run={folder} again")
     latencies = tables["holdout"][0].latencies_ms
     plain = [VoteTable(tables[part][0].blocks()) for part in tables]
-    likely = {views: Likely(tables["holdout"][:views], tables["test"][:views]) for views in (2, 1)}
+    all_views = Likely(tables["holdout"], tables["test"])
+    as_it_is = Likely(tables["holdout"][:1], tables["test"][:1])
     rows = []
     for rule in RULES:
         by_accuracy = select_ensembles(plain[0], latencies, rule)
         alone = singles_front(by_accuracy, plain[0], latencies, np.eye(len(latencies), dtype=bool))
-        found = [(WAYS[views - 1], one.choose(rule), one.test) for views, one in likely.items()]
-        both = likely[2].one_network(by_accuracy)
-        found += [("most images right", by_accuracy, plain[1]), ("one network, two views", both, likely[2].test)]
-        found.append(("one network, by likelihood", likely[1].likeliest_networks(by_accuracy), likely[1].test))
-        for way, front, votes in found:
-            rows.append({"rule": rule, "chosen": way, **compared(front, alone, votes, plain[1], latencies)})
+        likeliest = as_it_is.likeliest_networks(by_accuracy)
+        default = all_views.choose(rule)
+        for way, front, votes, single in (
+            (DEFAULT, default, all_views.test, alone),
+            (DEFAULT, default, all_views.test, likeliest),
+            ("likelihood, images as they are", as_it_is.choose(rule), as_it_is.test, alone),
+            ("most images right, as they are", by_accuracy, plain[1], alone),
+            ("one network, all its views", all_views.one_network(by_accuracy), all_views.test, alone),
+            (LIKELIEST, likeliest, as_it_is.test, alone),
+        ):
+            over = LIKELIEST if single is likeliest else "one network, most images right"
+            rows.append(
+                {"rule": rule, "chosen": way, "over": over} | compared(front, single, votes, plain[1], latencies)
+            )
     return rows
 
 
@@ -92,10 +107,10 @@ class Likely:
         return replace(front, ensembles=ensembles)
 
     def one_network(self, front: EnsembleFront) -> EnsembleFront:
-        """Each network with itself on mirrored images, by the rule and towards the reference of a front."""
-        return singles_front(
-            front, self.holdout, self.latencies, np.tile(np.eye(int(self.single.sum()), dtype=bool), 2)
-        )
+        """Each network with itself on all views, by the rule and towards the reference of a front."""
+        networks = int(self.single.sum())
+        views = len(self.single) // networks
+        return singles_front(front, self.holdout, self.latencies, np.tile(np.eye(networks, dtype=bool), views))
 
 
 def compared(
@@ -130,8 +145,16 @@ def compared(
             for k, name in enumerate(THIRDS)
             if (third == k).any()
         },
+        "gains": [changes.tolist(), gains.tolist()],
         "standard_error": float(np.sqrt(top1.max() * (100 - top1.max()) / votes.images)),
     }
+
+
+def lowest(alike: list[dict[str, Any]]) -> float:
+    """The smallest mean gain over the runs, at any latency that all of them reach."""
+    steps = [(np.array(changes), np.array(gains)) for changes, gains in (row["gains"] for row in alike)]
+    anywhere = np.unique(np.concatenate([changes for changes, _ in steps]))
+    return float(np.nanmin(np.mean([at(anywhere, changes, gains) for changes, gains in steps], axis=0)))
 
 
 def at(limits: np.ndarray, times: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -151,17 +174,16 @@ def page(name: str, runs: list[list[dict[str, Any]]]) -> str:
         f"# Ensembles of {name}: {len(runs)} seeds, {first['images']:,} test images",
         "",
         f"`python benchmarks/ensembles.py {name} RUN ...`; settings, commit and machine in `{name}.json`. Chosen on",
-        "hold-out images, told on test images. Gain: points above the best single network within the same latency, at",
-        "every latency at which either changes: mean over latencies and seeds, and the smallest and largest of all.",
-        "That network has most hold-out images right; the last row of each latency says what choosing it by likelihood",
-        "gives, without a vote.",
-        "A seed in which nothing changes within a third is not counted there.",
+        "hold-out images, told on test images. Gain: points above one network within the same latency, as it is chosen",
+        "by most hold-out images right or by likelihood, at every latency at which either changes: mean over latencies",
+        "and seeds, and the smallest and largest of all. A seed in which nothing changes within a third is not counted",
+        "there. Lowest mean: of the mean over seeds, at any latency.",
         f"One accuracy has a standard error of {first['standard_error']:.2f} points. Hypervolume in ms times percent,",
         "mean over seeds, towards the reference of each run (in the JSON file).",
         "",
-        "| latency | chosen by | gain, fast third | middle third | slow third | beyond the slowest network | "
-        "hypervolume, singles | with ensembles | most members |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| latency | chosen by | over | gain, fast third | middle third | slow third | beyond the slowest network | "
+        "lowest mean | hypervolume, singles | with ensembles | most members |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for index, row in enumerate(runs[0]):
         alike = [run[index] for run in runs]
@@ -174,13 +196,16 @@ def page(name: str, runs: list[list[dict[str, Any]]]) -> str:
             gains.append(f"{mean:+.2f} ({low:+.2f} to {high:+.2f}{seeds})" if found else "–")
         volumes = [np.mean([one[key] for one in alike]) for key in ("singles_hypervolume", "hypervolume")]
         most = max(one["most_members"] for one in alike)
-        cells = [row["rule"], row["chosen"], *gains, *(f"{value:.3f}" for value in volumes), str(most)]
+        cells = [row["rule"], row["chosen"], row["over"].removeprefix("one network, "), *gains, f"{lowest(alike):+.2f}"]
+        cells += [*(f"{value:.3f}" for value in volumes), str(most)]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Top-1 in percent within five latencies, mean over seeds: ensembles (single networks).", ""]
     limits = np.mean([run[0]["limits_ms"] for run in runs], axis=0)
     lines.append("| latency | chosen by | " + " | ".join(f"{limit:.3g} ms" for limit in limits) + " |")
     lines.append("| --- | --- |" + " --- |" * LIMITS)
     for index, row in enumerate(runs[0]):
+        if row["over"] == LIKELIEST:
+            continue  # the likeliest networks have a row of their own
         both = [
             np.mean(np.array([run[index][key] for run in runs], dtype=np.float64), axis=0)
             for key in ("top1", "singles_top1")
@@ -194,11 +219,11 @@ def example(folder: Path) -> Path:
     """A run's tables made of random numbers."""
     rng = np.random.default_rng(0)
     networks = [TableNetwork(f"network-{i}", latency_ms=1 + 0.3 * i) for i in range(12)]
-    for part, mirrored in itertools.product(("holdout", "test"), (False, True)):
+    for part, view in itertools.product(("holdout", "test"), ("plain", "mirrored")):
         labels = np.arange(600) % 8
         shared = rng.normal(size=(600, 8)) + 2 * np.eye(8)[labels]
         table = PredictionTable.create(
-            predictions_path(Run(folder), part, mirrored), networks, labels, range(600), list("abcdefgh")
+            predictions_path(Run(folder), part, view), networks, labels, range(600), list("abcdefgh")
         )
         for network in networks:
             values = np.exp(shared + rng.normal(size=shared.shape))
@@ -222,7 +247,8 @@ def main() -> None:
     if options.results is not None:
         write_json(options.results / f"{options.name}.json", {"circumstances": circumstances(), "runs": runs})
         write_text(options.results / f"{options.name}.md", text)
-    finish({"name": options.name, "gains": [{k: row[k] for k in ("rule", "chosen", "gain")} for row in runs[0]]})
+    gains = [{key: row[key] for key in ("rule", "chosen", "over", "gain")} for row in runs[0]]
+    finish({"name": options.name, "gains": gains})
 
 
 if __name__ == "__main__":
