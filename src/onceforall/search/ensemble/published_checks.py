@@ -87,7 +87,7 @@ def check_class_order(file: Path, classes: Integers) -> None:
     """A network numbers classes as the labels do. Raises DataError where it is right under other numbers.
 
     A bad network takes several classes for the same one. Only in another order of classes it takes many of them for
-    another one each.
+    another one each, or a few in a circle: the first for the second and the second for the first.
     """
     labels, said = classes[:, -1], classes[:, 0]
     base = int(said.max()) + 1
@@ -96,11 +96,24 @@ def check_class_order(file: Path, classes: Integers) -> None:
     mostly = (2 * counts > sizes) & (sizes >= _ENOUGH_OF_A_CLASS)
     label, name, counts = pairs[mostly] // base, pairs[mostly] % base, counts[mostly]
     moved = (label != name) & (np.bincount(name)[name] == 1)
-    if counts[moved].sum() >= 0.4 * len(labels):
+    circle = _in_a_circle(label, name, moved)
+    within = sizes[mostly][circle].sum()
+    # Two classes that look the same are a coin toss each; four standard errors are no luck.
+    exchanged = counts[circle].sum() > within / 2 + 2 * within**0.5
+    if exchanged or counts[moved].sum() >= 0.4 * len(labels):
+        moved = circle if exchanged else moved
         raise DataError(
             f"{file}: its predictions are in another order of classes than the labels; "
             f"it takes class {label[moved][0]} for {name[moved][0]}"
         )
+
+
+def _in_a_circle(label: Integers, name: Integers, moved: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which classes lead back to themselves, going from each moved class to the one that it is taken for."""
+    left = moved
+    while (fewer := left & np.isin(name, label[left]) & np.isin(label, name[left])).sum() < left.sum():
+        left = fewer
+    return left
 
 
 def same_images(one: Rows, other: Rows) -> bool:
