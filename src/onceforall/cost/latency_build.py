@@ -23,7 +23,6 @@ from .resumable import RoundStore, Task, measure_tasks
 
 DEVICES = ("onnxruntime",)
 _LARGE_ERROR = 0.03  # relative; clean measurements of networks lie within
-_REWEIGHTINGS = 50
 
 Export = Callable[[Arch, Path], None]
 
@@ -127,7 +126,7 @@ def fit_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     Errors beyond 3 % count in proportion only, so that one network that was measured while the machine was busy does
     not bend the line. No points give (1, 0). One point, points of equal x, and a falling line give the scale alone.
 
-    Source: Huber, Robust Estimation of a Location Parameter (1964), by reweighting.
+    Source: Huber, Robust Estimation of a Location Parameter (1964).
     """
     if len(x) == 0:
         return 1.0, 0.0
@@ -140,13 +139,10 @@ def fit_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 def _robust(terms: np.ndarray) -> list[float]:
     """Factors with which the terms of every row (n, k) sum up to about one."""
-    roots = np.ones(len(terms))  # of the weights
-    factors = np.zeros(terms.shape[1])
-    for _ in range(_REWEIGHTINGS):
-        factors = np.linalg.lstsq(terms * roots[:, None], roots, rcond=None)[0]
-        errors = np.abs(terms @ factors - 1)
-        roots = np.sqrt(_LARGE_ERROR / np.maximum(errors, _LARGE_ERROR))
-    return factors.tolist()
+    from scipy.optimize import least_squares
+
+    start = np.linalg.lstsq(terms, np.ones(len(terms)), rcond=None)[0]
+    return least_squares(lambda factors: terms @ factors - 1, start, loss="huber", f_scale=_LARGE_ERROR).x.tolist()
 
 
 @dataclass(frozen=True)
