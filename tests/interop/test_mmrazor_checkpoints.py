@@ -219,6 +219,9 @@ def test_files_that_are_something_else(supernet, tmp_path, monkeypatch):
     torch.save({"weights": [1, 2]}, tmp_path / "other.pth")
     seven = {**razor, "architecture.backbone.layer7.0.linear_conv.conv.weight": torch.zeros(1)}
     torch.save({"state_dict": seven}, tmp_path / "attentive.pth")
+    point = "blocks.3.conv.point_linear.conv.conv.weight"
+    torch.save({"state_dict": {**ours, point: torch.tensor(1.0)}}, tmp_path / "scalar.pth")
+    torch.save({"state_dict": {**ours, point: "pruned"}}, tmp_path / "word.pth")
     for name, to, words in (
         ("razor", "mmrazor", "have MMRazor's names already"),
         ("ofa", "official", "do not have MMRazor's names already"),
@@ -227,6 +230,8 @@ def test_files_that_are_something_else(supernet, tmp_path, monkeypatch):
         ("missing", "mmrazor", "does not exist"),
         ("other", "mmrazor", "holds no blocks"),
         ("attentive", "official", "a network of the AttentiveNAS space"),
+        ("scalar", "mmrazor", r"scalar\.pth: blocks\.3\.conv\..*weight is no weight of a convolution$"),
+        ("word", "mmrazor", r"word\.pth: blocks\.3\.conv\..*weight is no weight of a convolution$"),
     ):
         with pytest.raises(FileFormatError, match=words):
             convert_checkpoint(tmp_path / f"{name}.pth", tmp_path / "out.pth", to=to)

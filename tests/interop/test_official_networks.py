@@ -316,6 +316,10 @@ def test_weights_of_another_network(published, tmp_path):
     torch.save({"state_dict": {}, "run": json.loads}, tmp_path / "w")
     with pytest.raises(FileFormatError, match=r"more than tensors; it could run code and is refused: json\.loads$"):
         net_from_config(published / TINY, weights=tmp_path / "w")
+    for value in (1.5, [1, 2], "pruned"):
+        torch.save({"first_conv.bn.num_batches_tracked": value}, tmp_path / "w")
+        with pytest.raises(FileFormatError, match=r"w does not fit .*: first_conv\.bn\.num_batches_\w+ is no tensor$"):
+            net_from_config(published / TINY, weights=tmp_path / "w")
 
 
 @pytest.mark.parametrize("content", [b"", b"xx", b"hello world", b"\x80\x02garbage", b"}q", b"(lp0", b"r12"])

@@ -137,7 +137,9 @@ def _checked_depths(tensors: Mapping[str, Any], depths: Sequence[int] | None) ->
         if match:
             blocks.add(int(match[1]))
         if match and match[2] in ("point_linear.conv.weight", "point_linear.conv.conv.weight"):
-            widths[int(match[1])] = value.shape[0]
+            if not (shape := getattr(value, "shape", ())):
+                raise FileFormatError(f"{key} is no weight of a convolution")
+            widths[int(match[1])] = shape[0]
     if lacking := sorted(blocks - set(widths)):
         raise FileFormatError(f"the checkpoint lacks the point_linear.conv.weight of block {lacking[0]}")
     if sorted(widths) != list(range(len(widths))) or not widths:

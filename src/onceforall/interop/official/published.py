@@ -89,6 +89,8 @@ def _static_tensors(network: nn.Module, path: str | Path) -> dict[str, Tensor]:
         tensors = tensors["state_dict"]
     # Before the block's convolution was called `conv` it was `mobile_inverted_conv`.
     tensors = {re.sub(r"\.mobile_inverted_conv\.", ".conv.", str(key)): value for key, value in tensors.items()}
+    if foreign := [key for key, value in tensors.items() if not isinstance(value, Tensor)]:
+        raise FileFormatError(f"{path} does not fit its net.config: {foreign[0]} is no tensor")
     own = network.state_dict()
     problems = [f"lacks {key}" for key in own if key not in tensors]
     problems += [f"has an unexpected {key}" for key in tensors if key not in own]
