@@ -118,6 +118,7 @@ def test_finetune_and_export(searched, capsys):
     record = json.loads(searched.deploy_path(f"{name}-finetuned", ".json").read_text())
     assert record["top1_agreement"] == 1.0
     assert record["finetuned"] is True
+    assert record["test_transform"] == "whole"
 
 
 def test_export_of_the_choice_runs_in_the_runtime(searched, capsys):

@@ -182,6 +182,7 @@ def test_a_summed_ensemble_is_one_file(voting, capsys):
 
     opened = OnnxEnsemble(path)
     assert opened.card.classes == tuple(voting.load_data().classes)
+    assert opened.card.test_transform == record["test_transform"] == "whole"
     pixels = {size: np.zeros((2, size, size, 1), np.uint8) for size in opened.card.inputs}
     assert sorted(pixels) == [8, 16]
     assert sum(opened.predict(pixels, top=10)[0].probabilities) == pytest.approx(1)
@@ -212,8 +213,10 @@ def test_a_maximal_ensemble_is_a_file_for_each_member(voting, capsys, monkeypatc
     assert (record["together"], record["file"], record["resolutions"]) == (False, "maximal-01/", [8, 16])
     assert record["files"] == [member["file"] for member in record["members"]]
     assert record["latency_ms"] > 0
+    assert record["test_transform"] == "whole"
     for member in record["members"]:
         opened = OnnxNetwork(voting.folder / "deploy" / member["file"])
+        assert opened.card.test_transform == "whole"
         assert opened.card.resolution == member["resolution"]
         assert (voting.folder / "deploy" / member["file"]).stat().st_size == member["bytes"]
         assert member["weight"] == 0.5

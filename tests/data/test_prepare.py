@@ -99,6 +99,8 @@ def test_what_is_resident_can_be_chosen(monkeypatch):
     images = prepared(large, resident="true", resolution=48).parts["train"]
     assert isinstance(images, ResidentImages)
     assert images.images.shape == (4, 3, 48, 48)
+    assert images.test_transform == images.subset(np.arange(2)).test_transform == "square"
+    assert prepared(small).parts["train"].test_transform == "whole"
     with pytest.raises(ConfigError, match=r"needs data\.resolution"):
         prepared(large, resident="true")
     with pytest.raises(ConfigError, match="use auto, true or false"):

@@ -31,7 +31,7 @@ def digits(side: int = 16) -> Tensor:
 
 def options(**changes: Any) -> dict[str, Any]:
     described = {"resolution": 16, "in_chans": 1, "classes": CLASSES, "mean": MEAN, "std": STD}
-    return {**described, "verify_images": digits(), **changes}
+    return {**described, "test_transform": "whole", "verify_images": digits(), **changes}
 
 
 @dataclasses.dataclass
@@ -109,8 +109,20 @@ def test_the_file_describes_itself(exported: Exported) -> None:
     card = OnnxNetwork(exported.path).card
     assert card.classes == tuple(CLASSES)
     assert (card.mean, card.std, card.resolution, card.in_chans, card.name) == ((0.3,), (0.35,), 16, 1, "small")
+    assert card.test_transform == "whole"
     assert card.arch is not None
     assert Arch.from_dict(card.arch) == exported.arch
+
+
+def test_a_file_from_before_the_test_transform_was_noted_still_opens(tmp_path: Path, exported: Exported) -> None:
+    model = onnx.load(str(exported.path))
+    kept = [entry for entry in model.metadata_props if entry.key != "test_transform"]
+    assert len(kept) == len(model.metadata_props) - 1
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save_model(model, str(tmp_path / "old.onnx"))
+    old = OnnxNetwork(tmp_path / "old.onnx").card
+    assert old == dataclasses.replace(OnnxNetwork(exported.path).card, test_transform=None)
 
 
 def test_the_record_lies_beside_the_file(exported: Exported) -> None:
@@ -119,6 +131,7 @@ def test_the_record_lies_beside_the_file(exported: Exported) -> None:
     assert record["bytes"] == exported.path.stat().st_size
     assert record["sha256"] == hashlib.sha256(exported.path.read_bytes()).hexdigest()
     assert Arch.from_dict(record["arch"]) == exported.arch
+    assert record["test_transform"] == "whole"
     assert sorted(file.name for file in exported.path.parent.iterdir()) == ["small.json", "small.onnx"]
 
 

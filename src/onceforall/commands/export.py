@@ -114,6 +114,7 @@ def _export_one(
         classes=described["classes"],
         mean=described["mean"],
         std=described["std"],
+        test_transform=source.test.test_transform,
         arch=arch.to_dict(),
         name=name,
         verify_images=test_images(source, arch.resolution, config.images),

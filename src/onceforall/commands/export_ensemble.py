@@ -70,6 +70,7 @@ def _export(
     _check_folder(run, name)
     source = run.load_data()
     described = {key: description[key] for key in ("in_chans", "classes", "mean", "std")}
+    described["test_transform"] = source.test.test_transform
     members = _members(run, found, source)
     verify_images = {
         size: test_images(source, size, images) for size in sorted({arch.resolution for arch in found.archs})

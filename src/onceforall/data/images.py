@@ -62,6 +62,12 @@ class ImageSet(ABC):
     padding: str
     """What a shifted image shows at its edge by default: "reflect" or "zero"."""
     in_chans: int
+    test_transform: str
+    """What the test transform shows of an original: "whole", "square", "centre", "official" or "mmrazor".
+
+    Photos: see `DataConfig`. Resident images are stretched to the resolution, the "whole" image or, where photos were
+    made resident, the middle "square" of the whole short side.
+    """
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -84,6 +90,7 @@ class ResidentImages(ImageSet):
     mirror: bool = True
     padding: str = "reflect"
     keys: np.ndarray = None  # pyright: ignore[reportAssignmentType]
+    test_transform: str = "whole"
 
     @property
     def in_chans(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -114,7 +121,6 @@ class EncodedImages(ImageSet):
     """Images that could not be read and that a person has been told about; shared with subsets."""
     keys: np.ndarray = None  # pyright: ignore[reportAssignmentType]
     test_transform: str = "centre"
-    """What the test transform shows of a photo: "centre", "official" or "mmrazor"; see `DataConfig`."""
 
     def subset(self, indices: np.ndarray) -> "EncodedImages":
         chosen = np.asarray(indices) if self.indices is None else self.indices[indices]

@@ -116,6 +116,7 @@ def _resident(raw: RawSource, channels: int, size: tuple[int, int], view: View |
         bad = {index: reason for failed in _in_threads(decode, chunks) for index, reason in failed.items()}
         corrupt += [CorruptImage(entries.name(index), reason) for index, reason in bad.items()]
         images = ResidentImages(torch.from_numpy(pixels), part.labels, raw.mirror, raw.padding, part.keys())
+        images.test_transform = "square" if view else "whole"
         parts[name] = images.subset(_without(len(entries), bad)) if bad else images
     _report(corrupt, sum(len(part.labels) for part in raw.parts.values()), raw.name)
     return Prepared(parts, corrupt)

@@ -29,6 +29,8 @@ class Card:
         in_chans: channels of the input.
         classes: names in the order of the outputs.
         mean, std: per channel, of pixel values in 0..1; the input is (pixels / 255 - mean) / std.
+        test_transform: how an image was brought to the resolution when accuracy was measured, by a name of
+            docs/files.md; None in files that do not say so.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Card:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    test_transform: str | None = None
 
     def to_metadata(self) -> dict[str, str]:
         """Key-value texts as ONNX keeps them; every value is JSON."""
@@ -44,6 +47,7 @@ class Card:
     @classmethod
     def from_metadata(cls, texts: dict[str, str]) -> Self:
         """The inverse of `to_metadata`. Raises KeyError or ValueError when something is missing or not JSON."""
+        texts = {"test_transform": "null"} | texts  # files of before it was noted
         values: dict[str, Any] = {field: json.loads(texts[field]) for field in cls.__dataclass_fields__}
         for field, value in values.items():
             if isinstance(value, list):

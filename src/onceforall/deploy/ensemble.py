@@ -64,6 +64,7 @@ def export_ensemble_onnx(
     classes: Sequence[str],
     mean: Sequence[float],
     std: Sequence[float],
+    test_transform: str | None = None,
     name: str | None = None,
     verify_images: Mapping[int, Tensor | np.ndarray] | None = None,
     tolerance: float = 1e-4,
@@ -78,6 +79,7 @@ def export_ensemble_onnx(
         path: ends in .onnx.
         classes: names in the order of the logits.
         mean, std: per channel, of pixel values in 0..1.
+        test_transform: kept with the file, see `Card`.
         name: kept with the file; default is the file's name.
         verify_images: by resolution, the same normalised real images, NCHW; random numbers when None.
         tolerance: largest allowed difference of a probability.
@@ -93,6 +95,7 @@ def export_ensemble_onnx(
         classes=tuple(classes),
         mean=tuple(float(value) for value in mean),
         std=tuple(float(value) for value in std),
+        test_transform=test_transform,
         members=tuple(
             {
                 "name": member.name,

@@ -33,6 +33,7 @@ class FileRecord:
 
     Attributes:
         file: name of the exported file.
+        test_transform: see `Card`.
         max_abs_difference, top1_agreement, images_compared: see `Agreement`; `real_images` tells whether the images
             were given (true) or random numbers.
         bytes, sha256: of the exported file.
@@ -46,6 +47,7 @@ class FileRecord:
     classes: list[str]
     mean: list[float]
     std: list[float]
+    test_transform: str | None
     max_abs_difference: float
     top1_agreement: float
     images_compared: int
@@ -71,6 +73,7 @@ def export_onnx(
     classes: Sequence[str],
     mean: Sequence[float],
     std: Sequence[float],
+    test_transform: str | None = None,
     arch: DescribesItself | dict[str, Any] | None = None,
     name: str | None = None,
     verify_images: Tensor | np.ndarray | None = None,
@@ -87,6 +90,7 @@ def export_onnx(
         resolution: height and width of the input in pixels.
         classes: names in the order of the logits.
         mean, std: per channel, of pixel values in 0..1.
+        test_transform: kept with the file, see `Card`.
         arch: the architecture, kept with the file.
         name: kept with the file; default is the file's name.
         verify_images: normalised real images, NCHW at `resolution`; random numbers when None.
@@ -105,6 +109,7 @@ def export_onnx(
         classes=tuple(classes),
         mean=tuple(float(value) for value in mean),
         std=tuple(float(value) for value in std),
+        test_transform=test_transform,
         arch=described,
     )
     module = copy.deepcopy(module).cpu().eval()
@@ -234,6 +239,7 @@ def recorded(file_name: str, file: Path, card: Card, agreement: Agreement, *, re
         "classes": list(card.classes),
         "mean": list(card.mean),
         "std": list(card.std),
+        "test_transform": card.test_transform,
         "max_abs_difference": agreement.max_abs_difference,
         "top1_agreement": agreement.top1_agreement,
         "images_compared": agreement.images_compared,
