@@ -232,7 +232,8 @@ def test_a_garbled_value_costs_the_section_and_a_note(
 ) -> None:
     text = page_with(full_run, tmp_path, change)
     assert sections_of(text)["ensembles"] == "empty"
-    assert "Ensembles: a file of this run lacks or garbles a value" in text
+    assert text.count("ensembles/ensembles.json cannot be read: it lacks or garbles a value") == 1
+    assert "cannot be read: <code>ensembles/ensembles.json</code>" in section_of(text)
     assert sections_of(text)["front"] == "filled"
 
 

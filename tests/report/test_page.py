@@ -132,9 +132,109 @@ def test_records_with_holes_cost_only_their_section(full_run: Path, tmp_path: Pa
     text = page_without_library(write_report(run))
     states = sections_of(text)
     assert [key for key, state in states.items() if state == "empty"] == ["predictor", "latency"]
-    assert "Latency model: a file of this run lacks" in text
-    assert "Accuracy predictor: a file of this run lacks" in text
+    assert "latency/onnxruntime.json cannot be read: it lacks or garbles a value" in text
+    assert "predictor/predictor.json cannot be read: it lacks or garbles a value" in text
     assert len(figures_of(text)) == 12
+
+
+def section_of(text: str, key: str) -> str:
+    return text[text.index(f'<section id="{key}"') :].partition("</section>")[0]
+
+
+RECORDS = {
+    "search/*.json": ("front", "chosen", "verification"),
+    "devices/*.json": ("devices",),
+    "ensembles/*.json": ("ensembles",),
+    "latency/*.json": ("latency",),
+    "predictor/predictor.json": ("predictor",),
+    "deploy/*.json": ("files",),
+    "supernet.json": ("costs", "chosen"),
+    "metrics.jsonl": ("training",),
+}
+
+
+@pytest.mark.parametrize("pattern", RECORDS)
+def test_a_file_that_cannot_be_read_is_no_file_that_is_missing(full_run: Path, tmp_path: Path, pattern: str) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    for path in run.glob(pattern):
+        path.write_text(path.read_text()[:40])
+    text = page_without_library(write_report(run))
+    for key in RECORDS[pattern]:
+        shown = section_of(text, key)
+        assert 'class="empty"' in shown
+        for path in run.glob(pattern):
+            assert f"<code>{path.relative_to(run)}</code>" in shown, "named, not asked for"
+        assert "ofa " not in shown
+    empty = [key for key, state in sections_of(text).items() if state == "empty"]
+    assert sorted(empty) == sorted(RECORDS[pattern]), "nothing else is lost"
+
+
+def garble(record: dict[str, Any], pattern: str) -> None:
+    if pattern == "search/*.json":
+        record["front"][0].pop("arch")
+    elif pattern == "devices/*.json":
+        next(iter(record["devices"].values()))["chosen"] = None
+    elif pattern == "ensembles/*.json":
+        record["rules"]["summed"] = None
+    elif pattern == "latency/*.json":
+        record["validation"]["mape"] = "good"
+    elif pattern == "deploy/*.json":
+        record["bytes"] = "many"
+    elif pattern == "evaluate/*.json":
+        record["top1"] = [0.5]
+    else:
+        record["before"] = "better"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "key"),
+    [
+        ("search/*.json", "front"),
+        ("devices/*.json", "devices"),
+        ("ensembles/*.json", "ensembles"),
+        ("latency/*.json", "latency"),
+        ("deploy/*.json", "files"),
+        ("evaluate/*.json", "accuracy"),
+        ("finetune/*.json", "accuracy"),
+    ],
+)
+def test_a_garbled_record_is_named_and_hides_no_other(full_run: Path, tmp_path: Path, pattern: str, key: str) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    before = page_without_library(write_report(run))
+    record = json.loads(sorted(run.glob(pattern))[0].read_text())
+    garble(record, pattern)
+    odd = run / pattern.replace("*", "odd")
+    odd.write_text(json.dumps(record))
+    text = page_without_library(write_report(run))
+    assert text.count(f"{odd.relative_to(run)} cannot be read: it lacks or garbles a value") == 1
+    assert section_of(text, key) == section_of(before, key), "as if it were not there"
+    assert figures_of(text) == figures_of(before)
+
+
+def test_a_garbled_description_costs_no_search(full_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    record = json.loads((run / "supernet.json").read_text())
+    record["train"]["training_images"] = "many"
+    (run / "supernet.json").write_text(json.dumps(record))
+    text = page_without_library(write_report(run))
+    assert set(sections_of(text).values()) == {"filled"}
+    assert "supernet.json cannot be read: it lacks or garbles a value" in text
+    record["space"]["resolutions"] = []
+    (run / "supernet.json").write_text(json.dumps(record))
+    states = sections_of(page_without_library(write_report(run)))
+    assert [key for key, state in states.items() if state == "empty"] == ["chosen", "costs"]
+
+
+def test_a_line_of_metrics_with_a_garbled_number_is_left_out(full_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    line = next(line for line in lines if '"train"' in line)
+    for key, value in (("elapsed_s", "long"), ("learning_rate", float("nan")), ("images_per_second", [1])):
+        lines.append(json.dumps(json.loads(line) | {key: value}))
+    (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    text = page_without_library(write_report(run))
+    assert "metrics.jsonl: 3 lines could not be read" in text
+    assert set(sections_of(text).values()) == {"filled"}
 
 
 def test_device_without_validation_and_holdout_evaluation(full_run: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Everything a run folder holds, read once; what is missing is None or empty, what is broken becomes a note."""
 
 import json
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,18 @@ from ..space import Arch, SearchSpace
 
 Record = dict[str, Any]
 
+GARBLED = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError)
+"""What a JSON object that lacks or garbles a value raises when it is used."""
+_METRICS = ("elapsed_s", "learning_rate", "images_per_second", "top1_error")
+
 
 @dataclass
 class RunContents:
-    """The files of one run. Records are the JSON objects as written; `notes` names files that could not be read."""
+    """The files of one run.
+
+    Records are the JSON objects as written, and `path`, that of their file in the folder. `notes` say which files could
+    not be read, `unreadable` has their paths by the field they belong to.
+    """
 
     folder: Path
     config: str | None = None
@@ -35,6 +43,12 @@ class RunContents:
     tests: list[Record] = field(default_factory=list)
     finetuned: list[Record] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unreadable: dict[str, list[str]] = field(default_factory=dict)
+
+    def leave_out(self, kind: str, path: str, note: str) -> None:
+        """Remember that a file of the field `kind` could not be read, and why."""
+        self.unreadable.setdefault(kind, []).append(path)
+        self.notes.append(note)
 
     @property
     def name(self) -> str:
@@ -85,38 +99,43 @@ def read_run(folder: str | Path) -> RunContents:
         raise RunError(f"run={folder}: not a run, it has neither config.yaml nor metrics.jsonl nor supernet.json")
     if (folder / "config.yaml").is_file():
         contents.config = (folder / "config.yaml").read_text(encoding="utf-8", errors="replace")
-    contents.supernet = next(_records(contents, "supernet.json", ("space",)), None)
+    contents.supernet = next(iter(_records(contents, "supernet", "supernet.json", ("space",))), None)
     if contents.supernet is not None:
         try:
             contents.space = SearchSpace.from_dict(contents.supernet["space"])
-        except OnceForAllError as error:
-            contents.notes.append(f"supernet.json: {error}")
+        except (OnceForAllError, *GARBLED) as error:
+            contents.leave_out("supernet", "supernet.json", f"supernet.json: {error}")
     _read_metrics(contents)
-    contents.latency = list(_records(contents, "latency/*.json", ("device",)))
-    contents.predictor = next(_records(contents, "predictor/predictor.json", ("quality",)), None)
-    contents.searches = list(_records(contents, "search/*.json", ("name", "front", "evaluated", "constraints")))
-    contents.devices = list(_records(contents, "devices/*.json", ("name", "devices")))
-    contents.ensembles = list(_records(contents, "ensembles/*.json", ("name", "networks", "holdout_images", "rules")))
-    contents.exports = list(_records(contents, "deploy/*.json", ("file", "name")))
-    contents.tests = list(_records(contents, "evaluate/*.json", ("name", "arch", "top1", "images")))
-    contents.finetuned = list(_records(contents, "finetune/*.json", ("arch",)))
+    contents.latency = _records(contents, "latency", "latency/*.json", ("device",))
+    contents.predictor = next(iter(_records(contents, "predictor", "predictor/predictor.json", ("quality",))), None)
+    needed = ("name", "front", "evaluated", "constraints")
+    contents.searches = _records(contents, "searches", "search/*.json", needed)
+    contents.devices = _records(contents, "devices", "devices/*.json", ("name", "devices"))
+    needed = ("name", "networks", "holdout_images", "rules")
+    contents.ensembles = _records(contents, "ensembles", "ensembles/*.json", needed)
+    contents.exports = _records(contents, "exports", "deploy/*.json", ("file", "name"))
+    contents.tests = _records(contents, "tests", "evaluate/*.json", ("name", "arch", "top1", "images"))
+    contents.finetuned = _records(contents, "finetuned", "finetune/*.json", ("arch",))
     return contents
 
 
-def _records(contents: RunContents, pattern: str, needed: tuple[str, ...]) -> Iterator[Record]:
-    """JSON objects of the files matching a pattern, oldest first; others become notes."""
+def _records(contents: RunContents, kind: str, pattern: str, needed: tuple[str, ...]) -> list[Record]:
+    """JSON objects of the files matching a pattern, oldest first; others are left out and noted."""
+    found = []
     paths = [path for path in contents.folder.glob(pattern) if not path.name.startswith(".")]
-    for path in sorted(paths, key=lambda path: (path.stat().st_mtime, path.name)):
+    for path in sorted(paths, key=lambda path: (path.stat().st_mtime if path.exists() else 0, path.name)):
+        name = str(path.relative_to(contents.folder))
         try:
             record = read_json(path)
         except (FileFormatError, OSError) as error:
-            contents.notes.append(str(error))
+            contents.leave_out(kind, name, str(error))
             continue
-        missing = [name for name in needed if not isinstance(record, dict) or name not in record]
+        missing = [key for key in needed if not isinstance(record, dict) or key not in record]
         if missing:
-            contents.notes.append(f"{path.relative_to(contents.folder)} has no {missing[0]!r}; left out")
+            contents.leave_out(kind, name, f"{name} has no {missing[0]!r}; left out")
         else:
-            yield record
+            found.append(record | {"path": name})
+    return found
 
 
 def _read_metrics(contents: RunContents) -> None:
@@ -130,10 +149,11 @@ def _read_metrics(contents: RunContents) -> None:
         try:
             record = json.loads(line)
             kind, step = record["kind"], int(record["step"])
+            record |= {key: _number(record[key]) for key in _METRICS if record.get(key) is not None}
             if kind == "train":
-                contents.train.append(record | {"loss": float(record["loss"])})
+                contents.train.append(record | {"loss": _number(record["loss"])})
             elif kind == "eval":
-                contents.evaluations.append(record | {"top1": float(record["top1"]), "label": str(record["label"])})
+                contents.evaluations.append(record | {"top1": _number(record["top1"]), "label": str(record["label"])})
             elif kind == "corrupt_image":
                 contents.corrupt.append(record)
             elif kind == "phase" and record["event"] == "start":
@@ -147,7 +167,14 @@ def _read_metrics(contents: RunContents) -> None:
     if open_phase:
         contents.phases.append((*open_phase, last_step))
     if broken:
-        contents.notes.append(f"metrics.jsonl: {broken} lines could not be read")
+        contents.leave_out("train", "metrics.jsonl", f"metrics.jsonl: {broken} lines could not be read")
+
+
+def _number(value: Any) -> float:
+    """Raises ValueError or TypeError for what is no number."""
+    if not math.isfinite(number := float(value)):
+        raise ValueError(value)
+    return number
 
 
 def members_of(searches: list[Record], device: str | None = None) -> list[Record]:
