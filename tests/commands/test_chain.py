@@ -24,7 +24,7 @@ def test_evaluate_writes_one_file_per_network(trained, capsys):
     out = output(capsys, *words)
     space = trained.space()
     for label, arch in (("largest", space.largest), ("smallest", space.smallest)):
-        found = json.loads(trained.evaluate_path(f"{arch.name}-test").read_text())
+        found = json.loads(trained.evaluate_path(f"{arch.name}-test-100").read_text())
         assert {*MEMBER, "top5", "loss", "images", "part"} <= set(found)
         assert found["images"] == 100
         assert 0 <= found["top1"] <= found["top5"] <= 1
@@ -36,11 +36,25 @@ def test_evaluate_writes_one_file_per_network(trained, capsys):
 def test_evaluate_holdout_and_json_agree_with_the_largest(trained, capsys):
     options = ["part=holdout", "images=50", "calibration_images=100"]
     output(capsys, "evaluate", f"run={trained.folder}", "arch=largest", *options)
-    path = trained.evaluate_path(f"{trained.space().largest.name}-holdout")
+    path = trained.evaluate_path(f"{trained.space().largest.name}-holdout-50")
     first = path.read_text()
     path.unlink()
     output(capsys, "evaluate", f"run={trained.folder}", f"arch={trained.space().largest.to_json()}", *options)
     assert path.read_text() == first
+
+
+def test_a_look_at_few_images_leaves_what_was_measured_on_all(trained, capsys):
+    words = ["evaluate", f"run={trained.folder}", "arch=smallest", "calibration_images=100"]
+    output(capsys, *words)
+    path = trained.evaluate_path(f"{trained.space().smallest.name}-test")
+    whole = path.read_text()
+    output(capsys, *words, "images=50")
+    assert path.read_text() == whole
+    assert json.loads(path.with_name(f"{path.stem}-50.json").read_text())["images"] == 50
+    output(capsys, *words, "images=5000")
+    assert path.read_text() == whole
+    assert not path.with_name(f"{path.stem}-5000.json").exists()
+    path.unlink()
 
 
 def test_measure_leaves_a_model_of_every_network(measured):
@@ -67,6 +81,7 @@ def test_measure_keeps_devices_apart(measured, capsys):
 def test_search_result_is_a_front_within_the_budget(searched):
     found = json.loads(searched.search_path("first").read_text())
     assert len(found["evaluated"]) == 8
+    assert found["images"] == 100
     assert {*MEMBER, "latency_ms", "predicted_top1"} <= set(found["front"][0])
     costs = [member["latency_ms"] for member in found["front"]]
     accuracies = [member["top1"] for member in found["front"]]

@@ -183,6 +183,7 @@ def test_an_ensemble_is_evaluated_as_it_was_promised(run, capsys):
     found = json.loads(path.read_text())
     assert found["top1"] == pytest.approx(entry["test_top1"])
     assert found["networks"] == entry["networks"]
+    assert (found["result"], found["part"], found["images"]) == ("pairs", "test", known["test_images"])
     alone = {network["name"]: network["test_top1"] for network in known["networks"]}
     assert found["member_top1"] == pytest.approx([alone[name] for name in entry["networks"]])
     run.ensembles_path("pairs").unlink()

@@ -30,7 +30,7 @@ def test_every_network_with_what_fine_tuning_gains(run, capsys):
     shown = capsys.readouterr().out
     assert all(f"({k},{d},{w})" in shown for k, d, w in CONFIGS)
     assert "fine-tuned for 0.1 epochs each" in shown
-    results = [json.loads(path.read_text()) for path in (run.folder / "evaluate").glob("*-test.json")]
+    results = [json.loads(path.read_text()) for path in (run.folder / "evaluate").glob("*-test-100.json")]
     archs = [Arch.from_dict(result["arch"]) for result in results]
     found = {(a.stages[0][0].kernel_size, len(a.stages[0]), a.stages[0][0].expand_ratio) for a in archs}
     assert found == set(CONFIGS)

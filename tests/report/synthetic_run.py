@@ -84,9 +84,19 @@ def write_synthetic_run(folder: Path, space: SearchSpace | None = None, budget: 
         record = {"arch": arch.to_dict(), "name": arch.name, "top1": top1, "top1_error": 0.0035, "top5": 0.99}
         record |= {"loss": 0.52, "images": 10_000, "part": "test", "latency_ms": None, "calibration_images": 2000}
         write_json(folder / "evaluate" / f"{arch.name}-test.json", record)
+    _write_vote(folder)
     tuned = {"arch": chosen["arch"], "name": chosen["name"], "before": {"top1": 0.81}, "after": {"top1": 0.822}}
     write_json(folder / "finetune" / f"{chosen['name']}.json", tuned | {"finetune": {"epochs": 3}})
     return folder
+
+
+def _write_vote(folder: Path) -> None:
+    """What `ofa evaluate ensemble=...` leaves."""
+    made = json.loads((folder / "ensembles" / "ensembles.json").read_text())
+    entry = made["rules"]["maximal"]["ensembles"]["members"][-1]
+    record = {"name": entry["name"], "result": "ensembles", "rule": "maximal", "networks": entry["networks"]}
+    record |= {"latency_ms": entry["latency_ms"], "top1": 0.8765, "top1_error": 0.0147, "loss": 0.5, "images": 500}
+    write_json(folder / "evaluate" / "ensembles" / f"ensembles-{entry['name']}-test.json", record | {"part": "test"})
 
 
 def _metrics(space: SearchSpace, land: Landscape, rng: np.random.Generator) -> Iterator[dict[str, Any]]:

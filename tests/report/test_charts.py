@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from onceforall.report.charts import accuracy_chart, agreement_chart, front_chart, loss_chart
-from onceforall.report.reading import measured_front, members_of, read_run
+from onceforall.report.layout import Page
+from onceforall.report.reading import RunContents, measured_front, members_of, read_run
+from onceforall.report.sections import training
 
 
 def member(name: str, top1: float, ms: float | None, measured: bool = True) -> dict[str, Any]:
@@ -74,6 +76,26 @@ def test_training_charts(full_run: Path) -> None:
     accuracy = traces(accuracy_chart(contents))
     assert list(accuracy) == ["largest", "smallest", "random1", "random2"]
     assert accuracy["smallest"]["x"][0] > 1200, "only the largest is trained in the first phase"
+
+
+def test_evaluations_on_other_images_are_not_in_one_chart() -> None:
+    def line(step: int, **more: Any) -> dict[str, Any]:
+        return {"label": "largest", "step": step, "top1": 0.5} | more
+
+    lines = [
+        line(0, part="test", images=2000.0),
+        line(1, images=100.0),
+        line(2, images=100.0, part="holdout"),
+        line(3, images=40.0, part="holdout"),
+    ]
+    contents = RunContents(Path(), evaluations=lines)
+    figure = accuracy_chart(contents)
+    assert traces(figure)["largest"]["x"] == [1, 2]
+    assert figure["layout"]["yaxis"]["title"]["text"] == "hold-out top-1, %"
+    title = training(contents, Page())
+    assert "while training, 100 hold-out images; left out: 2 evaluations on fewer images or another part" in title
+    alone = accuracy_chart(RunContents(Path(), evaluations=lines[:1]))
+    assert alone["layout"]["yaxis"]["title"]["text"] == "test top-1, %"
 
 
 def test_long_training_is_thinned(tmp_path: Path) -> None:

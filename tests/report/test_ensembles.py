@@ -23,8 +23,9 @@ def record_of(run: Path) -> Record:
 
 
 def page_with(full_run: Path, folder: Path, change: Callable[[Record], object]) -> str:
-    """The page of the run with a changed file of ensembles."""
+    """The page of the run with a changed file of ensembles, none of them evaluated."""
     run = shutil.copytree(full_run, folder / "photos")
+    shutil.rmtree(run / "evaluate" / "ensembles")
     record = record_of(run)
     change(record)
     (run / "ensembles" / "ensembles.json").write_text(json.dumps(record))
@@ -71,6 +72,45 @@ def test_numbers_on_the_page_are_those_of_the_file(full_run: Path, tmp_path: Pat
         ms, error = rule["reference"]
         assert f"{milliseconds(ms)}, {error:.2f} % wrong" in shown
     assert shown.count("≤ ") == 10, "five latencies for each rule"
+
+
+def vote_of(run: Path) -> tuple[Path, Record]:
+    (path,) = (run / "evaluate" / "ensembles").glob("*.json")
+    return path, json.loads(path.read_text())
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The rows of the tables of evaluated ensembles."""
+    found = [table for table in text.split("<table>") if "evaluated ensemble" in table]
+    rows = [re.findall(r"<td.*?>(.*?)</td>", row) for table in found for row in re.findall(r"<tr>(.*?)</tr>", table)]
+    return [row for row in rows if row]
+
+
+def test_evaluated_ensembles_stand_with_their_result(full_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    path, vote = vote_of(run)
+    expected = [f"<code>{vote['name']}</code>", "test", "87.65 ± 1.47 %", "500", str(len(vote["networks"]))]
+    expected.append(milliseconds(vote["latency_ms"]))
+    shown = section_of(page_without_library(write_report(run)))
+    assert rows_of(shown) == [expected]
+    assert "of other results" not in shown
+    assert "Only rows" not in shown
+
+    path.with_name("few.json").write_text(json.dumps(vote | {"images": 50, "top1": 0.1}))
+    assert rows_of(section_of(page_without_library(write_report(run)))) == [expected], "that on most images counts"
+    path.with_name("few.json").write_text(json.dumps(vote | {"images": 50, "top1": 0.1, "part": "holdout"}))
+    shown = section_of(page_without_library(write_report(run)))
+    assert len(rows_of(shown)) == 2
+    assert "Only rows of the same part and the same number of images compare." in shown
+    path.with_name("few.json").unlink()
+
+    for other in ({"networks": ["gone"]}, {"result": "gone"}):
+        path.write_text(json.dumps(vote | other))
+        shown = section_of(page_without_library(write_report(run)))
+        assert len(rows_of(shown)) == 1
+        assert "<h3>Evaluated, of other results</h3>" in shown
+    (run / "ensembles" / "ensembles.json").unlink()
+    assert len(rows_of(section_of(page_without_library(write_report(run))))) == 1
 
 
 def test_rows_within_a_latency_follow_from_the_entries(full_run: Path, tmp_path: Path) -> None:

@@ -141,6 +141,63 @@ def section_of(text: str, key: str) -> str:
     return text[text.index(f'<section id="{key}"') :].partition("</section>")[0]
 
 
+def searched_on(run: Path, **images: int | None) -> None:
+    """Note how many hold-out images each search was made with."""
+    for name, number in images.items():
+        path = run / "search" / f"{name}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"images": number}))
+
+
+def test_searches_on_fewer_images_are_not_drawn_beside_others(full_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    searched_on(run, phone=2000, watch=50, predicted=2000)
+    record = json.loads((run / "search" / "watch.json").read_text())
+    for member in (*record["front"], *record["evaluated"], record["chosen"]):
+        member["top1"] = 0.9999
+    (run / "search" / "watch.json").write_text(json.dumps(record))
+    text = page_without_library(write_report(run))
+    for title in ("Latency, onnxruntime", "MACs"):
+        assert f">{title}, 2,000 hold-out images; left out, not on as many images: watch</figcaption>" in text
+    shown = section_of(text, "costs")
+    assert "Top-1 is that on the 2,000 hold-out images" in shown
+    assert "Left out, not on as many images: watch." in shown
+    assert "100.0 ±" not in shown
+    assert "99.99" not in json.dumps([figure for figure in figures_of(text) if "front" in json.dumps(figure)])
+    for images in ("50", "2,000"):
+        assert f"<dt>hold-out images</dt><dd>{images}</dd>" in section_of(text, "chosen")
+        assert f"hold-out part, {images} images</span>" in text
+
+
+def test_searches_on_as_many_images_are_drawn_together(full_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    before = page_without_library(write_report(run))
+    searched_on(run, phone=2000, watch=2000, predicted=2000)
+    text = page_without_library(write_report(run))
+    assert figures_of(text) == figures_of(before)
+    assert "left out" not in section_of(text, "front")
+
+
+def test_of_several_accuracies_the_one_on_most_images_counts(full_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    for path in sorted((run / "evaluate").glob("*-test.json")):
+        record = json.loads(path.read_text()) | {"top1": 0.123, "images": 50}
+        path.with_name(f"{path.stem}-50.json").write_text(json.dumps(record))
+    text = page_without_library(write_report(run))
+    assert "12.3" not in text
+    assert "test part, 10,000 images" in text
+    assert "Only rows of the same part" not in text
+    next((run / "evaluate").glob("*-test.json")).unlink()
+    text = page_without_library(write_report(run))
+    assert "Only rows of the same part and the same number of images compare." in section_of(text, "accuracy")
+
+
+def test_the_corners_say_what_they_were_measured_on(full_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(full_run, tmp_path / "photos")
+    shutil.rmtree(run / "search")
+    shown = section_of(page_without_library(write_report(run)), "costs")
+    assert shown.count('<span class="tag">test part, 10,000 images</span>') == 2
+
+
 RECORDS = {
     "search/*.json": ("front", "chosen", "verification"),
     "devices/*.json": ("devices",),
@@ -156,6 +213,8 @@ RECORDS = {
 @pytest.mark.parametrize("pattern", RECORDS)
 def test_a_file_that_cannot_be_read_is_no_file_that_is_missing(full_run: Path, tmp_path: Path, pattern: str) -> None:
     run = shutil.copytree(full_run, tmp_path / "photos")
+    if pattern == "ensembles/*.json":
+        shutil.rmtree(run / "evaluate" / "ensembles")  # those would be shown alone
     for path in run.glob(pattern):
         path.write_text(path.read_text()[:40])
     text = page_without_library(write_report(run))
@@ -180,6 +239,8 @@ def garble(record: dict[str, Any], pattern: str) -> None:
         record["validation"]["mape"] = "good"
     elif pattern == "deploy/*.json":
         record["bytes"] = "many"
+    elif pattern == "evaluate/ensembles/*.json":
+        record["networks"] = None
     elif pattern == "evaluate/*.json":
         record["top1"] = [0.5]
     else:
@@ -195,6 +256,7 @@ def garble(record: dict[str, Any], pattern: str) -> None:
         ("latency/*.json", "latency"),
         ("deploy/*.json", "files"),
         ("evaluate/*.json", "accuracy"),
+        ("evaluate/ensembles/*.json", "ensembles"),
         ("finetune/*.json", "accuracy"),
     ],
 )

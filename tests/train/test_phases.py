@@ -346,8 +346,9 @@ def test_the_listed_networks_are_evaluated_at_every_size_and_before_the_first_st
     found = lines(tmp_path / "run", "eval")
     at_start = [line for line in found if line["step"] == 0]
     assert [line["label"] for line in at_start] == ["k3-e1-d222@8", "k3-e1-d222@12"]
-    assert {line["images"] for line in at_start} == {40}
+    assert {(line["part"], line["images"]) for line in at_start} == {("test", 40)}
     last = [line for line in found if line["step"] == max(line["step"] for line in found)]
+    assert {line["part"] for line in last} == {"holdout"}
     assert [line["label"] for line in last] == [
         "k3-e0.5-d121@8",
         "k3-e0.5-d121@12",

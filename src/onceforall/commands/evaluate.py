@@ -76,7 +76,8 @@ def evaluate(config: EvaluateConfig) -> list[dict[str, Any]]:
     """Evaluate sub-networks of a run, or of a checkpoint; prints a table.
 
     Under torchrun or mpirun the processes share out the images, and the numbers are those of one process. With a run,
-    evaluate/<network>-<part>.json is written for each network.
+    evaluate/<network>-<part>.json is written for each network; where `images` leaves some out, their number is in its
+    name, so that what was measured on all of them stays.
 
     Returns:
         One dict per network: name, arch, top1 and top5 (0 to 1), top1_error, loss, images, and its costs. For an
@@ -99,10 +100,10 @@ def evaluate(config: EvaluateConfig) -> list[dict[str, Any]]:
         subject = _of_run(config) if config.checkpoint is None else _of_checkpoint(config)
         results = _measure(config, subject, world, device)
         if config.finetune_epochs is not None:
-            _write(config, results)  # fine-tuning takes long; what is known already is kept
+            _write(config, subject.source, results)  # fine-tuning takes long; what is known already is kept
             results = _with_finetuned(config, subject, results, device)
         if world.is_main:
-            _write(config, results)
+            _write(config, subject.source, results)
             _print(config, subject, results)
     return results
 
@@ -183,13 +184,21 @@ def _with_finetuned(
     ]
 
 
-def _write(config: EvaluateConfig, results: list[dict[str, Any]]) -> None:
+def part_label(config: EvaluateConfig, source: "DataSource") -> str:
+    """The part in the name of a result: test or, where `images` leaves some out, test-50."""
+    from ..train.evaluate import part_of
+
+    whole = len(part_of(source, cast("Part", config.part)))
+    return config.part if config.images is None or config.images >= whole else f"{config.part}-{config.images}"
+
+
+def _write(config: EvaluateConfig, source: "DataSource", results: list[dict[str, Any]]) -> None:
     if config.out is not None:
         write_json(config.out, results)
     elif config.run is not None:
-        run = Run(Path(config.run))
+        run, part = Run(Path(config.run)), part_label(config, source)
         for result in results:
-            write_json(run.evaluate_path(f"{result['name']}-{config.part}"), result)
+            write_json(run.evaluate_path(f"{result['name']}-{part}"), result)
 
 
 def _print(config: EvaluateConfig, subject: Subject, results: list[dict[str, Any]]) -> None:

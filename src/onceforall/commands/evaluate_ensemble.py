@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def evaluate_ensemble(config: "EvaluateConfig") -> list[dict[str, Any]]:
     """Let an ensemble vote on a part of its run's images, with the statistics that it was chosen with.
 
-    Prints the members and the ensemble, writes evaluate/ensembles/<result>-<name>-<part>.json.
+    Prints the members and the ensemble, writes evaluate/ensembles/<result>-<name>-<part>.json (see `evaluate`).
 
     Returns:
-        One dict: name, rule, networks, weights, latency_ms (promised), top1, top1_error, loss, images, part, and
-        member_top1 in the order of the networks.
+        One dict: name, result, rule, networks, weights, latency_ms (promised), top1, top1_error, loss, images, part,
+        and member_top1 in the order of the networks.
 
     Raises:
         RunError, ConfigError, DataError, FileFormatError.
@@ -31,6 +31,7 @@ def evaluate_ensemble(config: "EvaluateConfig") -> list[dict[str, Any]]:
     from ..deploy import VIEWS
     from ..train.evaluate import part_of
     from ..train.predictions import predict_each
+    from .evaluate import part_label
 
     if config.all or config.finetune_epochs is not None or config.checkpoint is not None:
         raise ConfigError("ensemble= stands alone: leave out all, finetune_epochs and checkpoint")
@@ -56,6 +57,7 @@ def evaluate_ensemble(config: "EvaluateConfig") -> list[dict[str, Any]]:
     given = np.maximum(vote[np.arange(len(images)), images.labels], np.finfo(np.float32).tiny)
     result = {
         "name": found.name,
+        "result": found.result,
         "rule": found.rule,
         "networks": list(found.names),
         "weights": list(found.weights),
@@ -67,7 +69,8 @@ def evaluate_ensemble(config: "EvaluateConfig") -> list[dict[str, Any]]:
         "part": part,
         "member_top1": right,
     }
-    write_json(config.out or run.folder / "evaluate" / "ensembles" / f"{found.result}-{found.name}-{part}.json", result)
+    name = f"{found.result}-{found.name}-{part_label(config, source)}.json"
+    write_json(config.out or run.folder / "evaluate" / "ensembles" / name, result)
     _print(run, found, result)
     return [result]
 

@@ -122,7 +122,7 @@ def search_one(config: SearchConfig, quiet: bool = False) -> "SearchResult":
     result = replace(result, seconds=time.perf_counter() - started)  # with collecting labels and verifying
     if len(labels) >= FEWEST_LABELS:
         fitted_predictor(space, labels).save(run.predictor_path)
-    found = result.to_dict(name, None if latency is None else latency.device)
+    found = result.to_dict(name, None if latency is None else latency.device) | {"images": labels.images}
     write_json(run.search_path(name), found)
     if not quiet:
         _show(run, found, result, labels.images)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .reading import Record, RunContents, measured_front, members_of
+from .reading import Record, RunContents, measured_front, members_of, part_of
 from .words import amount, milliseconds, percent, safe
 
 Figure = dict[str, Any]
@@ -66,13 +66,12 @@ def learning_rate_chart(contents: RunContents) -> Figure:
 
 
 def accuracy_chart(contents: RunContents) -> Figure:
-    """Hold-out accuracy of the watched sub-networks at every evaluation."""
-    labels = sorted(
-        {line["label"] for line in contents.evaluations}, key=lambda label: (label.startswith("random"), label)
-    )
+    """Accuracy of the watched sub-networks at every evaluation that compares with the last."""
+    watched = contents.watched
+    labels = sorted({line["label"] for line in watched}, key=lambda label: (label.startswith("random"), label))
     traces = []
     for label in labels:
-        lines = [line for line in contents.evaluations if line["label"] == label]
+        lines = [line for line in watched if line["label"] == label]
         random = label.startswith("random")
         color = "var(--muted-line)" if random else _SERIES[labels.index(label) % len(_SERIES)]
         trace = _line(label, [line["step"] for line in lines], [100 * line["top1"] for line in lines], color)
@@ -83,7 +82,7 @@ def accuracy_chart(contents: RunContents) -> Figure:
             "hovertemplate": "step %{x:,}<br>%{fullData.name} %{text}<extra></extra>",
         }
         traces.append(trace)
-    layout = {"xaxis": _axis("step"), "yaxis": _axis("hold-out top-1, %"), **_bands(contents)}
+    layout = {"xaxis": _axis("step"), "yaxis": _axis(f"{part_of(watched[-1])} top-1, %"), **_bands(contents)}
     return {"data": traces, "layout": layout}
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .charts import Figure
-from .gains import PART_WORDS, PUBLISHED, PUBLISHED_SLOWEST_MS, RULE_WORDS, gains_of, rules_of
+from .gains import PUBLISHED, PUBLISHED_SLOWEST_MS, RULE_WORDS, gains_of, rules_of
 from .reading import Record
-from .words import milliseconds, percent, safe
+from .words import PART_WORDS, milliseconds, percent, safe
 
 _COLORS = {"summed": "var(--series-2)", "maximal": "var(--series-3)"}
 _NAMED_MEMBERS = 10

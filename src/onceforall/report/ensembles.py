@@ -3,10 +3,10 @@
 import numpy as np
 
 from .ensemble_charts import accuracy_chart, gain_chart, member_chart, member_count_chart
-from .gains import PART_WORDS, RULE_WORDS, best_within, gain_within, latencies_of, rules_of, told_on, verdict
-from .layout import Page, facts, table
-from .reading import Record, RunContents
-from .words import count, duration, milliseconds, percent, safe
+from .gains import RULE_WORDS, best_within, gain_within, latencies_of, rules_of, told_on, verdict
+from .layout import Page, differing, facts, table
+from .reading import Record, RunContents, on_most_images, part_of
+from .words import PART_WORDS, count, duration, milliseconds, percent, safe
 
 _BUDGETS = 5
 _HYPERVOLUME_COLUMNS = (
@@ -31,8 +31,38 @@ _PUBLISHED_SOURCE = (
 
 
 def ensembles(contents: RunContents, page: Page) -> str:
-    """Ensembles that `ofa ensemble` chose, one part per result."""
-    return "".join(_ensembles_of(record, page) for record in contents.ensembles)
+    """Ensembles that `ofa ensemble` chose, one part per result, each with those that `ofa evaluate` measured."""
+    votes = on_most_images(contents.votes, "result", "name", "networks", "part")
+    shown = ""
+    for record in contents.ensembles:
+        own = [vote for vote in votes if _is_of(vote, record)]
+        shown += _ensembles_of(record, page) + _evaluated(own)
+        votes = [vote for vote in votes if vote not in own]
+    return shown + (f"<h3>Evaluated, of other results</h3>{_evaluated(votes)}" if votes else "")
+
+
+def _is_of(vote: Record, record: Record) -> bool:
+    """Whether an evaluated ensemble is among those of a result, with the very same members."""
+    entries = [entry for rule in rules_of(record).values() for entry in rule["ensembles"]["members"]]
+    known = [entry["networks"] for entry in entries if entry["name"] == vote["name"]]
+    return vote.get("result") == record["name"] and vote["networks"] in known
+
+
+def _evaluated(votes: list[Record]) -> str:
+    """What `ofa evaluate ensemble=...` measured."""
+    rows = [
+        (
+            f"<code>{safe(vote['name'])}</code>",
+            safe(part_of(vote)),
+            percent(vote["top1"], vote.get("top1_error"), 2),
+            count(vote["images"]),
+            count(len(vote["networks"])),
+            milliseconds(vote["latency_ms"]),
+        )
+        for vote in votes
+    ]
+    columns = ("evaluated ensemble", "part", "top-1", "images", "networks", "promised latency")
+    return differing(votes) + table(columns, rows, 2) if rows else ""
 
 
 def _ensembles_of(record: Record, page: Page) -> str:

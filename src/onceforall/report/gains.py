@@ -7,7 +7,6 @@ from .reading import Record
 from .words import milliseconds
 
 RULE_WORDS = {"summed": "summed latency", "maximal": "maximal latency"}
-PART_WORDS = {"holdout": "hold-out", "test": "test"}
 
 PUBLISHED_SLOWEST_MS = 46.216
 # OFA3 notebooks, NSGA-II with seed 1 (networks and method: arXiv 1908.09791, 2303.13683), read from their plots to

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field
 
 from .charts import Figure
+from .reading import Record
 from .words import safe
 
 
@@ -37,6 +38,13 @@ def table(columns: tuple[str, ...], rows: list[tuple[str, ...]], numbers_from: i
     head = cells("th", tuple(safe(column) for column in columns))
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def differing(records: list[Record]) -> str:
+    """A line above a table of accuracies that were not all measured on as many images of one part."""
+    if len({(str(record.get("part")), record["images"]) for record in records}) < 2:
+        return ""
+    return "<p>Only rows of the same part and the same number of images compare.</p>"
 
 
 def facts(pairs: list[tuple[str, str]]) -> str:

@@ -8,8 +8,9 @@ from string import Template
 from ..errors import OnceForAllError
 from ..files import write_text
 from .layout import Page
+from .outline import HEADLINE_READS, Section, sections
 from .reading import GARBLED, RunContents, read_run
-from .sections import HEADLINE_READS, Section, cards, sections
+from .sections import cards
 from .words import safe
 
 

@@ -10,12 +10,13 @@ from ..errors import FileFormatError, OnceForAllError, RunError
 from ..files import read_json
 from ..search import non_dominated
 from ..space import Arch, SearchSpace
+from .words import PART_WORDS, count
 
 Record = dict[str, Any]
 
 GARBLED = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError)
 """What a JSON object that lacks or garbles a value raises when it is used."""
-_METRICS = ("elapsed_s", "learning_rate", "images_per_second", "top1_error")
+_METRICS = ("elapsed_s", "learning_rate", "images_per_second", "top1_error", "images")
 
 
 @dataclass
@@ -39,6 +40,7 @@ class RunContents:
     searches: list[Record] = field(default_factory=list)
     devices: list[Record] = field(default_factory=list)
     ensembles: list[Record] = field(default_factory=list)
+    votes: list[Record] = field(default_factory=list)
     exports: list[Record] = field(default_factory=list)
     tests: list[Record] = field(default_factory=list)
     finetuned: list[Record] = field(default_factory=list)
@@ -63,11 +65,16 @@ class RunContents:
 
     @property
     def chosen(self) -> dict[tuple[str, str | None], tuple[Record, list[str]]]:
-        """Chosen networks by name and device of their latency, each with the searches that chose it."""
+        """Chosen networks by name and device of their latency, each with the searches that chose it.
+
+        `images` of a network is the number of hold-out images of its accuracy: of several accuracies that on most.
+        """
         found: dict[tuple[str, str | None], tuple[Record, list[str]]] = {}
         for search in self.searches:
             if member := search.get("chosen"):
-                found.setdefault((member["name"], search.get("device")), (member, []))[1].append(search["name"])
+                member = member | {"images": images_of(search)}
+                known, names = found.get(key := (member["name"], search.get("device")), (member, []))
+                found[key] = max(known, member, key=images_of), [*names, search["name"]]
         return found
 
     @property
@@ -75,14 +82,21 @@ class RunContents:
         """Devices whose latencies the searches tell, those of the first search first."""
         return list(dict.fromkeys(search["device"] for search in self.searches if search.get("device")))
 
+    @property
+    def watched(self) -> list[Record]:
+        """The evaluations while training that compare: on the part of the last one, and on most images of it."""
+        last = part_of(self.evaluations[-1]) if self.evaluations else ""
+        return comparable([line for line in self.evaluations if part_of(line) == last])[0]
+
     def accuracy_of(self, arch: Arch, label: str) -> tuple[Record, str] | None:
         """The best record of an architecture's accuracy, and where it comes from: test part first, then training."""
         for part in ("test", "holdout"):
-            for record in self.tests:
-                if record["name"] == arch.name and record.get("part") == part:
-                    return record, f"{'test' if part == 'test' else 'hold-out'} part, {record['images']:,} images"
-        trained = [line for line in self.evaluations if line["label"] == label]
-        return (trained[-1], "hold-out part, while training") if trained else None
+            of_part = [record for record in self.tests if record["name"] == arch.name and record.get("part") == part]
+            if of_part:
+                record = max(of_part, key=images_of)
+                return record, f"{PART_WORDS[part]} part, {count(record['images'])} images"
+        trained = [line for line in self.watched if line["label"] == label]
+        return (trained[-1], f"{part_of(trained[-1])} part, while training") if trained else None
 
 
 def read_run(folder: str | Path) -> RunContents:
@@ -113,6 +127,8 @@ def read_run(folder: str | Path) -> RunContents:
     contents.devices = _records(contents, "devices", "devices/*.json", ("name", "devices"))
     needed = ("name", "networks", "holdout_images", "rules")
     contents.ensembles = _records(contents, "ensembles", "ensembles/*.json", needed)
+    needed = ("name", "networks", "part", "images", "top1", "latency_ms")
+    contents.votes = _records(contents, "votes", "evaluate/ensembles/*.json", needed)
     contents.exports = _records(contents, "exports", "deploy/*.json", ("file", "name"))
     contents.tests = _records(contents, "tests", "evaluate/*.json", ("name", "arch", "top1", "images"))
     contents.finetuned = _records(contents, "finetuned", "finetune/*.json", ("arch",))
@@ -175,6 +191,32 @@ def _number(value: Any) -> float:
     if not math.isfinite(number := float(value)):
         raise ValueError(value)
     return number
+
+
+def part_of(record: Record) -> str:
+    """The part of the images in words; lines of training that do not say so are about the hold-out."""
+    return PART_WORDS.get(str(record.get("part", "holdout")), "–")
+
+
+def images_of(record: Record) -> int:
+    """Number of images that an accuracy was measured on; 0 where the record does not say."""
+    return record.get("images") or 0
+
+
+def comparable(records: list[Record]) -> tuple[list[Record], list[Record]]:
+    """The records on most images of a part, and the others, whose accuracies do not compare with them."""
+    most = max(map(images_of, records), default=0)
+    return [one for one in records if images_of(one) == most], [one for one in records if images_of(one) < most]
+
+
+def on_most_images(records: list[Record], *keys: str) -> list[Record]:
+    """One record for each value of the keys: the one on most images, of equals the newest."""
+    found: dict[str, Record] = {}
+    for record in records:
+        value = str([record.get(key) for key in keys])
+        if value not in found or images_of(record) >= images_of(found[value]):
+            found[value] = record
+    return list(found.values())
 
 
 def members_of(searches: list[Record], device: str | None = None) -> list[Record]:

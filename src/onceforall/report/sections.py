@@ -1,7 +1,6 @@
-"""The sections of the page: each turns the contents of a run into HTML, or says which command would fill it."""
+"""The sections of the page: each turns the contents of a run into HTML, empty when there is nothing for it yet."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from ..cost import count_macs, count_params, peak_memory
@@ -9,100 +8,22 @@ from ..errors import OnceForAllError
 from ..space import Arch, SearchSpace
 from .charts import accuracy_chart, agreement_chart, front_chart, learning_rate_chart, loss_chart
 from .drawing import draw_arch, kernel_legend
-from .ensembles import ensembles
-from .layout import Page, facts, table
-from .promises import devices, verification
-from .reading import Record, RunContents, measured_front, members_of
-from .words import amount, count, duration, listed, milliseconds, percent, safe, size
+from .layout import Page, differing, facts, table
+from .reading import (
+    Record,
+    RunContents,
+    comparable,
+    images_of,
+    measured_front,
+    members_of,
+    on_most_images,
+    part_of,
+)
+from .words import PART_WORDS, amount, count, duration, listed, milliseconds, percent, safe, size
 
 _COST_COLUMNS = ("network", "top-1", "latency", "MACs", "parameters", "peak memory", "input", "depths")
 _SHOWN_CORRUPT = 20
 _CHOSEN_CARDS = 4
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading, what stands under it, and the words shown instead when the run has nothing for it yet.
-
-    `reads` are the fields of `RunContents` that it is made of.
-    """
-
-    key: str
-    title: str
-    body: Callable[[RunContents, Page], str]
-    reads: tuple[str, ...]
-    hint: str
-
-
-def sections() -> list[Section]:
-    """All sections in the order of the page; `{run}` in a hint is the run's folder."""
-    searched = ("searches", "supernet")
-    return [
-        Section(
-            "training", "Training", training, ("train", "supernet"), "No training yet: <code>ofa train run={run}</code>"
-        ),
-        Section("front", "Front", front, ("searches",), "No search yet: <code>ofa search run={run}</code>"),
-        Section("chosen", "Chosen networks", chosen, searched, "Nothing chosen yet: <code>ofa search run={run}</code>"),
-        Section(
-            "devices",
-            "Several devices",
-            devices,
-            ("devices",),
-            "One device at a time: <code>ofa search run={run} devices=[…]</code>",
-        ),
-        Section(
-            "costs",
-            "Costs",
-            costs,
-            ("supernet", "searches", "tests"),
-            "No trained supernet yet: <code>ofa train run={run}</code>",
-        ),
-        Section(
-            "accuracy",
-            "Test accuracy",
-            tests,
-            ("tests", "finetuned"),
-            "Not evaluated yet: <code>ofa evaluate run={run}</code>",
-        ),
-        Section(
-            "predictor",
-            "Accuracy predictor",
-            predictor,
-            ("predictor",),
-            "No predictor yet: <code>ofa predictor run={run}</code>",
-        ),
-        Section(
-            "verification",
-            "Predictions checked",
-            verification,
-            ("searches",),
-            "Nothing predicted and checked: <code>ofa search run={run} score=predicted verify=true</code>",
-        ),
-        Section(
-            "ensembles", "Ensembles", ensembles, ("ensembles",), "No ensembles yet: <code>ofa ensemble run={run}</code>"
-        ),
-        Section(
-            "latency",
-            "Latency model",
-            latency,
-            ("latency",),
-            "No device measured yet: <code>ofa measure run={run}</code>",
-        ),
-        Section(
-            "files",
-            "Exported files",
-            files,
-            ("exports",),
-            "Nothing exported yet: <code>ofa export run={run} arch=…</code>",
-        ),
-        Section(
-            "data", "Data", data, ("supernet",), "No description of the data yet: it is written when training ends"
-        ),
-        Section("configuration", "Configuration", configuration, (), "This run has no config.yaml"),
-    ]
-
-
-HEADLINE_READS = ("supernet", "searches", "tests")
 
 
 def cards(contents: RunContents) -> str:
@@ -124,7 +45,7 @@ def cards(contents: RunContents) -> str:
                     (f"{label} network", percent(record["top1"], record.get("top1_error")), f"{macs}; {source}")
                 )
     for member, names in list(contents.chosen.values())[-_CHOSEN_CARDS:]:
-        source = "hold-out part" if member.get("measured") else "predicted"
+        source = _hold_out(member, "hold-out part") if member.get("measured") else "predicted"
         times = [milliseconds(member["latency_ms"])] if member.get("latency_ms") is not None else []
         text = ", ".join([*times, f"{amount(member.get('macs'))} MACs"]) + f"; {source}"
         made.append((f"chosen: {', '.join(names)}", percent(member["top1"], member.get("top1_error")), text))
@@ -159,12 +80,25 @@ def training(contents: RunContents, page: Page) -> str:
             ("time", duration(contents.seconds)),
         ]
     )
-    accuracy = page.chart(accuracy_chart(contents), "Sub-networks while training", wide=True)
+    accuracy = _watched(contents, page) if contents.evaluations else ""
     if not contents.train:
         return shown + accuracy
     loss = page.chart(loss_chart(contents), "Loss")
     rate = page.chart(learning_rate_chart(contents), "Learning rate")
-    return f'{shown}<div class="charts">{accuracy if contents.evaluations else ""}{loss}{rate}</div>'
+    return f'{shown}<div class="charts">{accuracy}{loss}{rate}</div>'
+
+
+def _watched(contents: RunContents, page: Page) -> str:
+    watched = contents.watched
+    left_out = len(contents.evaluations) - len(watched)
+    others = f"; left out: {left_out:,} evaluations on fewer images or another part" if left_out else ""
+    told = f", {count(images)} {part_of(watched[-1])} images" if (images := images_of(watched[-1])) else ""
+    return page.chart(accuracy_chart(contents), f"Sub-networks while training{told}{others}", wide=True)
+
+
+def _hold_out(record: Record, words: str) -> str:
+    """`words` and the number of hold-out images, where it is known."""
+    return f"{words}, {count(images)} images" if (images := images_of(record)) else words
 
 
 def front(contents: RunContents, page: Page) -> str:
@@ -175,8 +109,11 @@ def front(contents: RunContents, page: Page) -> str:
     devices = sorted({str(search["device"]) for search in contents.searches if search.get("device")})
     for device in devices:
         searches = [search for search in contents.searches if str(search.get("device")) == device]
-        drawn.append(page.chart(front_chart(searches, "latency_ms", f"latency on {device}, ms"), f"Latency, {device}"))
-    drawn.append(page.chart(front_chart(contents.searches, "macs", "million MACs", 1e-6), "MACs"))
+        kept, told = _compared(searches)
+        figure = front_chart(kept, "latency_ms", f"latency on {device}, ms")
+        drawn.append(page.chart(figure, f"Latency, {device}{told}"))
+    kept, told = _compared(contents.searches)
+    drawn.append(page.chart(front_chart(kept, "macs", "million MACs", 1e-6), f"MACs{told}"))
     networks = members_of(contents.searches)
     measured = all(member.get("measured") for member in networks)
     score = "measured after calibration" if measured else "predicted where marked, measured elsewhere"
@@ -185,6 +122,14 @@ def front(contents: RunContents, page: Page) -> str:
         "Point at a network to see its blocks.</p>"
         f'<div class="charts">{"".join(drawn)}</div>'
     )
+
+
+def _compared(searches: list[Record]) -> tuple[list[Record], str]:
+    """The searches whose accuracies compare, and the words about images that a title ends with."""
+    kept, others = comparable(searches)
+    told = f", {count(images)} hold-out images" if (images := images_of(kept[0])) else ""
+    left_out = f"; left out, not on as many images: {', '.join(search['name'] for search in others)}" if others else ""
+    return kept, told + left_out
 
 
 def chosen(contents: RunContents, page: Page) -> str:
@@ -201,6 +146,7 @@ def chosen(contents: RunContents, page: Page) -> str:
                     "top-1" if member.get("measured") else "predicted top-1",
                     percent(member["top1"], member.get("top1_error")),
                 ),
+                ("hold-out images", count(member["images"]) if member["images"] and member.get("measured") else ""),
                 ("latency", milliseconds(member.get("latency_ms"))),
                 ("MACs", amount(member.get("macs"))),
                 ("parameters", amount(member.get("params"))),
@@ -236,6 +182,8 @@ def costs(contents: RunContents, page: Page) -> str:
     space = contents.space
     if space is None:
         return ""
+    kept, others = comparable(contents.searches)
+    contents = replace(contents, searches=kept)
     device = contents.search_devices[0] if len(contents.search_devices) > 1 else None
     members = {member["name"]: member for member in members_of(contents.searches, device)}
     cost = "latency_ms" if any(member.get("latency_ms") is not None for member in members.values()) else "macs"
@@ -243,9 +191,13 @@ def costs(contents: RunContents, page: Page) -> str:
     rows = {member["name"]: member for member in measured_front(measured, cost)}
     rows |= {name: members.get(name, member) for (name, _), (member, _) in contents.chosen.items()}
     corners = {space.largest.name: ("largest", space.largest), space.smallest.name: ("smallest", space.smallest)}
-    for name, (label, arch) in corners.items():
-        rows.setdefault(name, members.get(name) or _counted(contents, space, arch, label))
     tags = {name: [label] for name, (label, _) in corners.items()}
+    for name, (label, arch) in corners.items():
+        if name not in rows and name in members:
+            rows[name] = members[name]
+        elif name not in rows:
+            rows[name], source = _counted(contents, space, arch, label)
+            tags[name] += [source] if source else []
     for (name, _), (_, searches) in contents.chosen.items():
         tags.setdefault(name, []).extend(searches)
     for name, member in rows.items():
@@ -254,18 +206,25 @@ def costs(contents: RunContents, page: Page) -> str:
     ordered = sorted(rows.values(), key=lambda member: (member.get("macs") or 0, member["name"]))
     cells = [_cost_row(member, tags.get(member["name"], [])) for member in ordered]
     told = f" Latencies are those of {safe(device)}." if device is not None else ""
+    if kept:
+        images = f"the {count(images_of(kept[0]))} hold-out images" if images_of(kept[0]) else "the hold-out images"
+        told += f" Top-1 is that on {images} of the searches, where no mark says otherwise."
+    if others:
+        told += f" Left out, not on as many images: {safe(', '.join(search['name'] for search in others))}."
     return (
         "<p>Largest and smallest network of the space, and the front between them. One multiply-add is one MAC; "
         f"peak memory is that of the activations at batch 1 in float32.{told}</p>" + table(_COST_COLUMNS, cells)
     )
 
 
-def _counted(contents: RunContents, space: SearchSpace, arch: Arch, label: str) -> Record:
+def _counted(contents: RunContents, space: SearchSpace, arch: Arch, label: str) -> tuple[Record, str]:
+    """A network that no search has, and what its accuracy was measured on."""
     found = contents.accuracy_of(arch, label)
     accuracy = {} if found is None else {key: found[0].get(key) for key in ("top1", "top1_error", "latency_ms")}
     counts = {"macs": count_macs, "params": count_params, "memory_bytes": peak_memory}
     counted = {key: float(function(space, [arch])[0]) for key, function in counts.items()}
-    return {"arch": arch.to_dict(), "name": arch.name, "top1": None, **accuracy, **counted}
+    member = {"arch": arch.to_dict(), "name": arch.name, "top1": None, **accuracy, **counted}
+    return member, "" if found is None else found[1]
 
 
 def _cost_row(member: Record, tags: list[str]) -> tuple[str, ...]:
@@ -285,19 +244,24 @@ def _cost_row(member: Record, tags: list[str]) -> tuple[str, ...]:
 
 def tests(contents: RunContents, page: Page) -> str:
     """What `ofa evaluate` and `ofa finetune` measured."""
+    records = on_most_images(contents.tests, "name", "part")
     rows = [
         (
             f"<code>{safe(record['name'])}</code>",
-            safe({"test": "test", "holdout": "hold-out"}.get(record.get("part", ""), "–")),
+            safe(PART_WORDS.get(record.get("part", ""), "–")),
             percent(record["top1"], record.get("top1_error"), 2),
             percent(record.get("top5"), digits=2),
             f"{record['loss']:.3f}" if record.get("loss") is not None else "–",
             count(record["images"]),
             milliseconds(record.get("latency_ms")),
         )
-        for record in contents.tests
+        for record in records
     ]
-    shown = table(("network", "part", "top-1", "top-5", "loss", "images", "latency"), rows, 2) if rows else ""
+    shown = (
+        differing(records) + table(("network", "part", "top-1", "top-5", "loss", "images", "latency"), rows, 2)
+        if rows
+        else ""
+    )
     tuned = [
         (
             f"<code>{safe(record.get('name', '–'))}</code>",

@@ -4,6 +4,8 @@ import html
 import math
 from typing import Any
 
+PART_WORDS = {"holdout": "hold-out", "test": "test"}
+
 
 def safe(value: Any) -> str:
     """Text for HTML content and attributes; everything that came from a file goes through here."""

@@ -158,7 +158,7 @@ class Trainer:
             named |= found
         for label in watched:
             values = dataclasses.asdict(named[label]) | {"arch": named[label].arch.to_dict()}
-            self.write(plan, "eval", done, label=label, **values)
+            self.write(plan, "eval", done, label=label, part=part, **values)
         self.say(f"step {done:,}: " + "  ".join(f"{label} {100 * named[label].top1:.2f} %" for label in watched))
         self._mark = time.perf_counter()
 
