@@ -48,10 +48,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     supernet.reset_parameters(seed=0)
     arch = supernet.space.sample(np.random.default_rng(0))
     network = supernet.extract(arch)
+    generator = torch.Generator().manual_seed(0)
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.weight, 1, 0.2)
-            nn.init.normal_(layer.bias, 0, 0.2)
+            nn.init.normal_(layer.weight, 1, 0.2, generator=generator)
+            nn.init.normal_(layer.bias, 0, 0.2, generator=generator)
     path = tmp_path_factory.mktemp("deploy") / "small.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
