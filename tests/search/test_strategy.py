@@ -72,6 +72,31 @@ def test_measured_search_finds_better_than_random_at_the_same_price() -> None:
     assert result.quality.n_labels == 40
 
 
+@pytest.mark.parametrize("front_cost", ["macs", "latency_ms"])
+def test_front_is_of_the_networks_within_the_limits(front_cost: str) -> None:
+    limit = LAND.middle()
+    result = search_measured(SPACE, Evaluation(), COSTS, {"macs": limit}, budget=40, front_cost=front_cost)
+    within = [member for member in result.evaluated if member.costs["macs"] <= limit]
+    better = [
+        [o for o in within if o.costs[front_cost] <= m.costs[front_cost] and o.top1 > m.top1]
+        + [o for o in within if o.costs[front_cost] < m.costs[front_cost] and o.top1 >= m.top1]
+        for m in within
+    ]
+    expected = {member.arch for member, others in zip(within, better, strict=True) if not others}
+    assert {member.arch for member in result.front} == expected
+    assert result.chosen in result.front
+    assert len(within) < len(result.evaluated) == 40, "networks beyond the limits are kept"
+
+
+def test_front_is_of_all_where_nothing_measured_is_within_the_limits() -> None:
+    costs = {"macs": LAND.macs, "size_saved": lambda codes: -LAND.macs(codes)}
+    limits = {"size_saved": float(costs["size_saved"](SPACE.encode([SPACE.largest]))[0])}
+    result = search_measured(SPACE, Evaluation(), costs, limits, budget=1)
+    assert result.evaluated[0].costs["size_saved"] > limits["size_saved"]
+    assert result.chosen is None
+    assert result.front == result.evaluated
+
+
 def test_result_file_has_the_agreed_fields() -> None:
     result = search_measured(SPACE, Evaluation(), COSTS, {"latency_ms": 4.0}, budget=12)
     record = json.loads(json.dumps(result.to_dict("phone", device="note"), allow_nan=False))

@@ -1,10 +1,14 @@
 """What a search hands back: members, the front, the chosen network, and their JSON form."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..space import Arch, SearchSpace
 from ..space.arch import whole
+from .front import non_dominated
 from .predictor import PredictorQuality
 
 if TYPE_CHECKING:
@@ -46,7 +50,8 @@ class SearchResult:
     """What a search found: the chosen network, the front over (top1, `front_cost`), and all networks looked at.
 
     `score` is "measured", "predicted", or "verified" when what was predicted has been measured. `front` is sorted by
-    cost; `chosen` is the most accurate network within the limits, None when no network within them was evaluated.
+    cost, `chosen` its most accurate network; both are of the networks within the limits, `evaluated` are all. When no
+    network within the limits was evaluated, `chosen` is None and `front` is that of all.
     """
 
     space: SearchSpace = field(repr=False)
@@ -78,3 +83,20 @@ class SearchResult:
             "seconds": self.seconds,
             "seed": self.seed,
         }
+
+
+def chosen_and_front(
+    members: Sequence[SearchMember], limits: Mapping[str, float], front_cost: str
+) -> tuple[SearchMember | None, tuple[SearchMember, ...]]:
+    """The `chosen` network and the `front` of a `SearchResult`, from all of its members."""
+    within = [member for member in members if is_within(member, limits)]
+    chosen = max(within, key=lambda member: (member.top1, -member.costs[front_cost]), default=None)
+    candidates = within or members
+    points = np.array([(member.costs[front_cost], -member.top1) for member in candidates])
+    front = [member for member, keep in zip(candidates, non_dominated(points), strict=True) if keep]
+    return chosen, tuple(sorted(front, key=lambda member: member.costs[front_cost]))
+
+
+def is_within(member: SearchMember, limits: Mapping[str, float]) -> bool:
+    """Whether no cost of a network is above its limit."""
+    return all(member.costs[name] <= limit for name, limit in limits.items())

@@ -8,16 +8,15 @@ import numpy as np
 from ..errors import ConfigError
 from ..space import SearchSpace
 from .collection import Evaluate, Progress, collect_active, top1_of
-from .constraints import checked_values, require_feasible, violations
+from .constraints import checked_values, require_feasible
 from .evolution import run_evolution
-from .front import non_dominated
 from .labels import Label, LabelStore
 from .objective import Objective
 from .operators import CodeFunction, Codes, Values, unique_codes
 from .pareto import pareto_search
 from .predictor import FEWEST_LABELS, AccuracyPredictor, PredictorQuality
 from .proposals import Goal
-from .result import SearchMember, SearchResult
+from .result import SearchMember, SearchResult, chosen_and_front
 from .subset import reduce_front
 
 _DELIVERED = 100  # networks of a predicted front: more than anyone compares, enough to keep its hypervolume
@@ -35,7 +34,7 @@ def search_measured(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """Find the most accurate network within the limits, and a front, both by measured accuracy.
+    """Find the most accurate network within the limits, and the front within them, both by measured accuracy.
 
     Networks are measured as `collect_active` chooses them.
 
@@ -85,9 +84,9 @@ def search_predicted(
     generations: int = 100,
     seed: int = 0,
 ) -> SearchResult:
-    """Find the most accurate network within the limits, and a front, by predicted accuracy; nothing is measured.
+    """Find the most accurate network within the limits, and the front within them, by predicted accuracy.
 
-    The front within the limits comes from `pareto_search`, reduced to the 100 networks that keep most of its
+    Nothing is measured. The front comes from `pareto_search`, reduced to the 100 networks that keep most of its
     hypervolume; the chosen network comes from `run_evolution`; members carry the predictor's error bar.
 
     Raises:
@@ -160,18 +159,14 @@ def _result(
     seed: int,
     seconds: float,
 ) -> SearchResult:
-    points = np.array([(member.costs[goal.front_cost], -member.top1) for member in members])
-    front = [member for member, keep in zip(members, non_dominated(points), strict=True) if keep]
-    within = violations(goal.constraints, space.encode([member.arch for member in members])) <= 0
-    allowed = [member for member, inside in zip(members, within, strict=True) if inside]
-    best_first = sorted(allowed, key=lambda member: (-member.top1, member.costs[goal.front_cost]))
+    chosen, front = chosen_and_front(members, goal.limits, goal.front_cost)
     return SearchResult(
         space=space,
         score="measured" if members[0].measured else "predicted",
         front_cost=goal.front_cost,
         limits=dict(goal.limits),
-        chosen=best_first[0] if best_first else None,
-        front=tuple(sorted(front, key=lambda member: member.costs[goal.front_cost])),
+        chosen=chosen,
+        front=front,
         evaluated=tuple(members),
         quality=quality,
         seconds=seconds,

@@ -10,10 +10,9 @@ from ..cost import kendall_tau
 from ..space import Arch
 from .collection import Evaluate, Progress, measured
 from .constraints import checked_values
-from .front import non_dominated
 from .labels import LabelStore
 from .operators import CodeFunction
-from .result import SearchMember, SearchResult
+from .result import SearchMember, SearchResult, chosen_and_front, is_within
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,12 @@ def verify(
             progress(len(members), len(delivered))
     if costs is not None:
         members += _competitors(result, labels, delivered, costs)
-    points = np.array([(member.costs[result.front_cost], -member.top1) for member in members])
-    front = [member for member, keep in zip(members, non_dominated(points), strict=True) if keep]
-    within = [member for member in members if _within(result, member)]
+    chosen, front = chosen_and_front(members, result.limits, result.front_cost)
     return replace(
         result,
         score="verified",
-        chosen=max(within, key=lambda m: (m.top1, -m.costs[result.front_cost]), default=None),
-        front=tuple(sorted(front, key=lambda m: m.costs[result.front_cost])),
+        chosen=chosen,
+        front=front,
         evaluated=tuple(members),
         verification=_compared(members),
     )
@@ -101,11 +98,7 @@ def _competitors(
         SearchMember(label.arch, label.top1, label.top1_error, {name: values[name][row] for name in values}, True)
         for row, label in enumerate(others)
     ]
-    return [member for member in members if _within(result, member)]
-
-
-def _within(result: SearchResult, member: SearchMember) -> bool:
-    return all(member.costs[name] <= limit for name, limit in result.limits.items())
+    return [member for member in members if is_within(member, result.limits)]
 
 
 def _compared(members: Sequence[SearchMember]) -> Verification | None:
