@@ -129,7 +129,7 @@ def test_impossible_architectures(command, trained, capsys, unchanged):
         (["search", "budget=0"], "budget=0"),
         (["export", "format=pickle"], "format=pickle: use onnx"),
         (["export", "batch_size=0"], "batch_size=0: must be 1 or greater"),
-        (["export", "calibration_images=0"], "calibration_images=0: must be 1 or greater"),
+        (["export", "calibration_images=-1"], "calibration_images=-1: must be 0 or greater"),
         (["export", "images=-1"], "images=-1: must be 1 or greater"),
         (["export", "arch=largest,smallest", "name=x"], "2 networks cannot share one name"),
         (["export", "arch=largest", "finetuned=true"], "has not been fine-tuned"),

@@ -158,6 +158,20 @@ def test_export_of_the_choice_runs_in_the_runtime(searched, capsys):
     assert network.predict(images)[0].classes[0] in source.classes
 
 
+def test_export_without_calibration_keeps_the_statistics_of_the_weights(trained, capsys):
+    import torch
+
+    from onceforall.deploy.backends import OnnxNetwork
+
+    words = ["arch=smallest", "name=as-trained", "images=32", "calibration_images=0", "measure=false"]
+    output(capsys, "export", f"run={trained.folder}", *words)
+    arch = trained.space().smallest
+    images = torch.randn(4, 1, arch.resolution, arch.resolution, generator=torch.Generator().manual_seed(0))
+    file = OnnxNetwork(trained.deploy_path("as-trained", ".onnx"))
+    network = trained.load_supernet().extract(arch).eval()
+    np.testing.assert_allclose(file.logits(images.numpy()), network(images).detach(), atol=1e-3)
+
+
 def test_report_is_one_page_and_its_path_the_last_line(searched, capsys):
     out = output(capsys, "report", f"run={searched.folder}")
     assert out.splitlines()[-1] == str(searched.report_path)

@@ -40,7 +40,9 @@ class ExportConfig:
     finetuned: bool = setting(False, "export the weights that `ofa finetune` left for this network")
     images: int = setting(256, "test images (hold-out without a test part) the file is compared on with its network")
     calibration_images: int = setting(
-        2000, "training images that batch-norm statistics are taken from; an ensemble keeps those it was chosen with"
+        2000,
+        "training images that batch-norm statistics are taken from; 0: the statistics of the weights; an ensemble keeps "
+        "those it was chosen with",
     )
     batch_size: int = setting(200, "images per batch of calibration")
     measure: bool = setting(
@@ -62,7 +64,7 @@ def export(config: ExportConfig) -> list[dict[str, Any]]:
     """
     if config.format not in FORMATS:
         raise ConfigError(f"format={config.format}: use {' or '.join(FORMATS)}")
-    check_least(config, images=1, calibration_images=1, batch_size=1)
+    check_least(config, images=1, calibration_images=0, batch_size=1)
     if config.ensemble is not None:
         from .export_ensemble import export_ensemble
 
@@ -130,7 +132,7 @@ def _export_one(
 
 
 def _network(run: Run, arch: Arch, source: "DataSource", config: ExportConfig) -> "nn.Module":
-    """The plain network with its final weights and statistics."""
+    """The plain network with its final weights and statistics: those that `ofa evaluate` measures it with."""
     from ..train.evaluate import calibrated_network
 
     if config.finetuned:
