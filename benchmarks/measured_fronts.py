@@ -78,7 +78,8 @@ class Stand:
         self.device = latency.device
         self._limits = {"holdout": None, "test": test_images}
         self.holdout, self.test = self._store("holdout"), self._store("test")
-        for label in open_labels(self.run, self.source, self.config):  # what searches of this run have measured
+        # what searches of this run have measured
+        for label in open_labels(self.run, self.space, self.source, self.config):
             if label.arch not in self.holdout:
                 self.holdout.add(label.arch, label.top1, label.top1_error)
         self._supernet = self.run.load_supernet()

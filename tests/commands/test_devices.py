@@ -52,6 +52,82 @@ def test_predictions_are_checked(run, capsys):
     assert all(member["measured"] for member in found["front"])
 
 
+@pytest.fixture
+def partial(run) -> Run:
+    """The device measured last covers one resolution of three, and labels of all three were collected before."""
+    shutil.rmtree(run.folder / "predictor", ignore_errors=True)
+    assert cli.main(["predictor", f"run={run.folder}", "labels=12", "sampling=random", *WORDS[1:]]) == 0
+    model = json.loads((run.folder / "latency" / "onnxruntime.json").read_text())
+    table = [entry for entry in model["table"] if entry["resolution"] == 8]
+    newest = {"device": "partial", "table": table, "calibration": {"networks": []}, "validation": None}
+    (run.folder / "latency" / "partial.json").write_text(json.dumps(model | newest))
+    return run
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["search"],
+        ["search", "front_cost=macs", "constraint.params=1e9"],
+        ["search", "score=predicted", "verify=true"],
+        ["search", "devices=[slow,partial]"],
+        ["predictor", "labels=8"],
+    ],
+)
+def test_resolutions_that_were_not_measured_are_left_aside(partial, words, capsys):
+    before = partial.labels_path.read_text()
+    options = [word for word in WORDS if words[0] == "search" or not word.startswith("budget")]
+    capsys.readouterr()
+    assert cli.main([words[0], f"run={partial.folder}", *words[1:], *options]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.count("partial: measured at 8 px only, so networks of other resolutions are left aside") == 1
+    assert "are of other resolutions than 8 px; not used" in printed
+    assert partial.labels_path.read_text().startswith(before), "no label is lost"
+    described = json.loads(partial.predictor_path.with_suffix(".json").read_text())
+    assert described["space"]["resolutions"] == [8]
+    if words[0] == "search":
+        found = partial.read_search(partial.searches()[0])
+        assert found["device"] == "partial"
+        assert found["space"]["resolutions"] == [8]
+        for member in [*found["evaluated"], *found["front"], found["chosen"]]:
+            assert member["arch"]["resolution"] == 8
+            assert member["latency_ms"] > 0
+
+
+def test_a_front_over_another_cost_needs_no_latency_to_be_learnt(partial, capsys):
+    words = ["labels=14", "front_cost=macs", *WORDS[1:]]
+    capsys.readouterr()
+    assert cli.main(["predictor", f"run={partial.folder}", *words]) == 0
+    assert "left aside" not in capsys.readouterr().out
+    described = json.loads(partial.predictor_path.with_suffix(".json").read_text())
+    assert described["space"]["resolutions"] == [8, 12, 16]
+    assert described["quality"]["n_labels"] == len(partial.labels_path.read_text().splitlines())
+
+
+def test_a_table_of_no_resolution_of_the_run_is_named(partial, capsys, unchanged):
+    path = partial.folder / "latency" / "partial.json"
+    model = json.loads(path.read_text())
+    path.write_text(json.dumps(model | {"table": [entry | {"resolution": 9} for entry in model["table"]]}))
+    capsys.readouterr()
+    with unchanged(partial.folder):
+        assert cli.main(["search", f"run={partial.folder}", *WORDS]) == 2
+    assert "partial covers 9 px, no resolution of this space (8, 12, 16); measure it anew" in capsys.readouterr().err
+
+
+def test_what_follows_a_search_of_some_resolutions(partial):
+    assert cli.main(["search", f"run={partial.folder}", "name=some", *WORDS]) == 0
+    name = partial.read_search("some")["front"][0]["name"]
+    few = ["images=32", "calibration_images=60"]
+    for words in (
+        ["ensemble", "search=some", *few],
+        ["evaluate", f"arch={name},front", *few],
+        ["export", "arch=chosen", "measure=false", *few],
+        ["export", "ensemble=summed:1000", "measure=false", "images=32"],
+        ["report"],
+    ):
+        assert cli.main([words[0], f"run={partial.folder}", *words[1:]]) == 0, words
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -81,6 +81,16 @@ def test_a_space_of_other_networks_is_refused() -> None:
         MODEL.for_space(create_space("mbv3_small", num_classes=11))
 
 
+def test_the_part_of_a_space_that_is_covered() -> None:
+    model = made_up(SPACE, SPACE.resolutions[1:])
+    assert model.covered(SPACE) == SPACE.restrict(resolutions=SPACE.resolutions[1:])
+    assert MODEL.covered(SPACE) == SPACE
+    part = SPACE.restrict(kernel_sizes=[5], resolutions=SPACE.resolutions[:2])
+    assert model.covered(part) == part.restrict(resolutions=[SPACE.resolutions[1]])
+    with pytest.raises(MeasurementError, match=f"no resolution of this space .{SPACE.resolutions[0]}.; measure it"):
+        model.covered(SPACE.restrict(resolutions=SPACE.resolutions[:1]))
+
+
 def test_a_resolution_that_was_not_measured_is_named() -> None:
     model = made_up(SPACE, (32,))
     assert model.resolutions == (32,)

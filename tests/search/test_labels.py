@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,23 @@ def test_other_image_counts_are_set_aside(tmp_path: Path) -> None:
     LabelStore(other, SPACE, "w1", 300, 500, 200).add(ARCHS[0], 0.6, 0.01)
     assert [len(LabelStore(other, SPACE, "w1", 300, 500, size)) for size in (200, 100)] == [1, 0]
     assert len(LabelStore(path, SPACE, "w1", 300, 0, 100)) == 5, "nothing was calibrated: batches do not matter"
+
+
+def test_other_resolutions_are_set_aside(tmp_path: Path) -> None:
+    path, space = tmp_path / "labels.jsonl", create_space("resnet_small", resolutions=(24, 28, 32))
+    wide = LabelStore(path, space, "w1")
+    for arch in space.sample_many(20, np.random.default_rng(1)):
+        wide.add(arch, 0.5, 0.02)
+    before = path.read_bytes()
+    narrow = LabelStore(path, space.restrict(resolutions=(24, 32)), "w1")
+    assert list(narrow) == [label for label in wide if label.arch.resolution != 28]
+    left = before.count(b'"resolution": 28')
+    assert 0 < left < 20
+    assert narrow.notes == [f"{left} labels of {path} are of other resolutions than 24, 32 px; not used"]
+    with pytest.raises(InvalidArch, match="resolution 28"):
+        narrow.add(replace(space.largest, resolution=28), 0.5, 0.02)
+    assert path.read_bytes() == before
+    assert list(LabelStore(path, space, "w1")) == list(wide)
 
 
 def test_lines_that_are_no_labels(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from ..errors import ConfigError, InfeasibleConstraint
 from ..files import write_json
 from ..run import Run, check_file_name
 from ..space import Arch
-from .scoring import costs_of
+from .scoring import costs_of, covered_space
 from .screen import console, millions, milliseconds, percent, table
 from .search import ConstraintConfig, SearchConfig, search_one
 
@@ -40,12 +40,12 @@ def search_devices(config: SearchConfig) -> "SearchResult":
     for device, limit in zip(devices, limits, strict=True):
         _check_feasible(run, device, models[device], replace(config.constraint, latency_ms=limit), config)
     results: dict[str, SearchResult] = {}
-    for _ in range(2):
+    for again in (False, True):
         for device, limit in zip(devices, limits, strict=True):
             constraint = replace(config.constraint, latency_ms=limit)
             alone = replace(config, devices=None, latency_limits=None, device=device, constraint=constraint)
             alone = replace(alone, front_cost=config.front_cost or "latency_ms", name=f"{name}-{device}")
-            results[device] = search_one(alone, quiet=True)
+            results[device] = search_one(alone, quiet=True, notes=not again)
     found = {
         "name": name,
         "devices": {
@@ -65,7 +65,7 @@ def _check_feasible(
     from ..search import require_feasible
     from ..search.proposals import Goal
 
-    space = run.space()
+    space, _ = covered_space(run, model)
     goal = Goal.of(costs_of(space, model), constraint.limits(), config.front_cost or "latency_ms")
     try:
         require_feasible(space, goal.constraints, config.seed)

@@ -41,8 +41,8 @@ class ExportConfig:
     images: int = setting(256, "test images (hold-out without a test part) the file is compared on with its network")
     calibration_images: int = setting(
         2000,
-        "training images that batch-norm statistics are taken from; 0: the statistics of the weights; an ensemble keeps "
-        "those it was chosen with",
+        "training images that batch-norm statistics are taken from; 0: the statistics of the weights; "
+        "an ensemble keeps those it was chosen with",
     )
     batch_size: int = setting(200, "images per batch of calibration")
     measure: bool = setting(

@@ -22,7 +22,9 @@ class MeasureConfig:
     name: str | None = setting(None, "what the device is called from now on; null: as `device`")
     threads: int = setting(1, "threads of the runtime")
     batch: int = setting(1, "images at a time; latencies are milliseconds per batch")
-    resolutions: list[int] | None = setting(None, "image sides in pixels to measure; null: all of the space")
+    resolutions: list[int] | None = setting(
+        None, "image sides in pixels to measure; a search for this device looks at no others; null: all of the space"
+    )
     calibration_networks: int = setting(
         5, "whole networks that the correction of the table is fitted on; 0: no correction"
     )

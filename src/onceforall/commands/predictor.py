@@ -10,6 +10,7 @@ from .scoring import (
     MeasuringConfig,
     check_measuring,
     costs_of,
+    covered_space,
     dismiss,
     fitted_predictor,
     follow,
@@ -46,6 +47,9 @@ def predictor(config: PredictorConfig) -> "AccuracyPredictor":
     Every label is on disk before the next network is measured, so the command goes on where it was stopped. Under
     torchrun the networks are shared out among the processes.
 
+    With `front_cost=latency_ms` and a device that was measured at some resolutions only, networks of these are
+    collected and learnt from, as a search would look at no others; with another cost all are.
+
     Raises:
         RunError: not trained, or its labels belong to other weights. ConfigError, DataError, StorageError.
     """
@@ -61,9 +65,10 @@ def predictor(config: PredictorConfig) -> "AccuracyPredictor":
         if value not in known:
             raise ConfigError(f"{name}={value}: use {', '.join(known)}")
     run = Run.open(config.run)
-    space, source = run.space(), run.load_data()
-    costs = costs_of(space, run.newest_latency())
-    front_cost = config.front_cost or next(iter(costs))
+    latency = run.newest_latency()
+    front_cost = config.front_cost or ("macs" if latency is None else "latency_ms")
+    space, notes = covered_space(run, latency if front_cost == "latency_ms" else None)
+    source, costs = run.load_data(), costs_of(space, latency)
     if front_cost not in costs:
         raise ConfigError(f"front_cost={front_cost}: there is no model of it; there are {', '.join(costs)}")
     evaluate = hold_out_accuracy(run, source, config)
@@ -71,11 +76,11 @@ def predictor(config: PredictorConfig) -> "AccuracyPredictor":
     if not world.is_main:
         follow(evaluate, world)
         world.close()
-        return fitted_predictor(space, open_labels(run, source, config), config.model)
+        return fitted_predictor(space, open_labels(run, space, source, config), config.model)
     out = console()
     try:
-        labels = open_labels(run, source, config)
-        for note in labels.notes:
+        labels = open_labels(run, space, source, config)
+        for note in [*notes, *labels.notes]:
             out.print(note)
         with out.status("measuring") as status:
             collect_labels(

@@ -49,18 +49,30 @@ def costs_of(space: SearchSpace, latency: "LatencyModel | None") -> dict[str, "C
     return counted if latency is None else {"latency_ms": latency.for_space(space).predict, **counted}
 
 
-def open_labels(run: Run, source: "DataSource", config: MeasuringConfig) -> "LabelStore":
-    """The measured accuracies of a run. Raises RunError when they belong to other weights."""
+def covered_space(run: Run, latency: "LatencyModel | None") -> tuple[SearchSpace, list[str]]:
+    """What is searched: the networks of a run that have a latency (all without a model), and a note if not all have.
+
+    Raises ConfigError or MeasurementError when the model is one of other networks.
+    """
+    space = run.space()
+    if latency is None or (covered := latency.covered(space)) == space:
+        return space, []
+    sizes = ", ".join(map(str, covered.resolutions))
+    return covered, [f"{latency.device}: measured at {sizes} px only, so networks of other resolutions are left aside"]
+
+
+def open_labels(run: Run, space: SearchSpace, source: "DataSource", config: MeasuringConfig) -> "LabelStore":
+    """The measured accuracies of a run's networks in a space. Raises RunError when they belong to other weights."""
     from ..search import LabelStore
     from ..train.evaluate import part_of
 
     images = len(part_of(source, "holdout", config.images))
     how = images, config.calibration_images, config.batch_size
-    return LabelStore(run.labels_path, run.space(), run.weights_digest(), *how)
+    return LabelStore(run.labels_path, space, run.weights_digest(), *how)
 
 
 def fitted_predictor(space: SearchSpace, labels: "LabelStore", model: str = "gaussian_process") -> "AccuracyPredictor":
-    """Fitted on all labels of the run; MACs tell it the size of a network on every device."""
+    """Fitted on all labels; MACs tell it the size of a network on every device."""
     from ..search import AccuracyPredictor
 
     known = list(labels)

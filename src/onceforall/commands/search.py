@@ -11,7 +11,15 @@ from ..run import Run, check_file_name
 from ..settings import setting
 from ..space import SearchSpace
 from . import members
-from .scoring import MeasuringConfig, check_measuring, costs_of, fitted_predictor, hold_out_accuracy, open_labels
+from .scoring import (
+    MeasuringConfig,
+    check_measuring,
+    costs_of,
+    covered_space,
+    fitted_predictor,
+    hold_out_accuracy,
+    open_labels,
+)
 from .screen import console, table
 
 if TYPE_CHECKING:
@@ -63,6 +71,9 @@ def search(config: SearchConfig) -> "SearchResult":
     on from there. With several `devices` there is one such search for each and a table of the chosen networks; the
     result of the last one is returned.
 
+    Once a device is measured, every network of a result has a latency, whatever limits and front are about. Where that
+    device was measured at some resolutions only, networks of other resolutions are left aside, and a line says so.
+
     Raises:
         InfeasibleConstraint: no network meets the limits; states the feasible range.
         RunError, ConfigError, DataError, StorageError.
@@ -79,25 +90,25 @@ def search(config: SearchConfig) -> "SearchResult":
     return search_one(config)
 
 
-def search_one(config: SearchConfig, quiet: bool = False) -> "SearchResult":
-    """The search for one device; quietly when its result is shown by someone else."""
+def search_one(config: SearchConfig, quiet: bool = False, notes: bool = True) -> "SearchResult":
+    """The search for one device; quietly when its result, or also its notes, are shown by someone else."""
     from ..search import verify
     from ..search.predictor import FEWEST_LABELS
 
     if config.score not in ("measured", "predicted"):
         raise ConfigError(f"score={config.score}: use measured or predicted")
     run = Run.open(config.run)
-    space = run.space()
     latency = run.load_latency(config.device) if config.device else run.newest_latency()
+    space, aside = covered_space(run, latency)
     limits = config.constraint.limits()
     if latency is None and "latency_ms" in {*limits, config.front_cost}:
         run.load_latency("onnxruntime")  # is not there: the error says how to measure it
     name = config.name or _default_name(config, limits)
     check_file_name(name)
     source = run.load_data()
-    labels = open_labels(run, source, config)
+    labels = open_labels(run, space, source, config)
     out = console()
-    for note in labels.notes:
+    for note in [*aside, *labels.notes] if notes else []:
         out.print(note)
     evaluate, costs = hold_out_accuracy(run, source, config), costs_of(space, latency)
     started = time.perf_counter()

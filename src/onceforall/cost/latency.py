@@ -129,6 +129,21 @@ class LatencyModel:
             )
         return replace(self, space=space)
 
+    def covered(self, space: SearchSpace) -> SearchSpace:
+        """The part of a space whose resolutions the table covers.
+
+        Raises:
+            ConfigError: a space of other networks. MeasurementError: the table covers none of its resolutions.
+        """
+        resolutions = self.for_space(space).resolutions
+        if not resolutions:
+            measured = sorted({entry.resolution for entry in self.entries})
+            raise MeasurementError(
+                f"the latency table of {self.device} covers {', '.join(map(str, measured))} px, no resolution of this "
+                f"space ({', '.join(map(str, space.resolutions))}); measure it anew"
+            )
+        return space.restrict(resolutions=resolutions)
+
     def predict(self, archs: Sequence[Arch] | np.ndarray) -> np.ndarray:
         """Milliseconds per batch: (n,) float64 from n architectures or an (n, D) array of codes of `space`.
 
@@ -146,7 +161,7 @@ class LatencyModel:
         if arch.resolution not in self.resolutions:
             return MeasurementError(
                 f"the latency table of {self.device} has no resolution {arch.resolution} px "
-                f"(it has {', '.join(map(str, self.resolutions))}); measure it too, or search only those"
+                f"(it has {', '.join(map(str, self.resolutions))}); measure it too, or restrict the space to those"
             )
         code = self.space.encode([arch])[0]
         keys = []

@@ -34,11 +34,12 @@ class LabelStore:
 
     A torn last line (the process was killed while writing) is dropped and removed from the file; `notes` says so.
     Labels measured or calibrated on other numbers of images, or calibrated in other batches, stay in the file but are
-    not used, as they do not compare.
+    not used, as they do not compare; so do labels of resolutions that the space does not have, as a search may be of
+    some resolutions only.
 
     Args:
         path: the file; None keeps the labels in memory only.
-        space: every architecture must belong to it.
+        space: every architecture must belong to it, in the file but for its resolution.
         weights: hash of the supernet's weights; lines with another hash are refused.
         images: number of images every label is measured on.
         calibration_images: number of images batch norm is calibrated on before, `batch_size` at a time.
@@ -113,7 +114,7 @@ class LabelStore:
         if torn:
             self.notes.append(f"dropped a torn last line of {path}; that network is evaluated again")
             write_text(path, whole.decode("utf-8") + "\n" if whole else "")
-        others = 0
+        others = elsewhere = 0
         for number, line in enumerate(whole.splitlines(), start=1):
             where = f"line {number} of {path}"
             label, weights = _parse(line, where)
@@ -123,14 +124,19 @@ class LabelStore:
                     "collect labels again"
                 )
             try:
-                self.space.validate(label.arch)
+                self.space.validate(label.arch, any_resolution=True)
             except InvalidArch as error:
                 raise RunError(f"{where} belongs to another space: {error}; move {path.name} away") from error
             same = (label.images, label.calibration_images) == (self.images, self.calibration_images)
-            if same and (label.batch_size == self.batch_size or not self.calibration_images):
+            if label.arch.resolution not in self.space.resolutions:
+                elsewhere += 1
+            elif same and (label.batch_size == self.batch_size or not self.calibration_images):
                 self._labels[label.arch] = label
             else:
                 others += 1
+        if elsewhere:
+            sizes = ", ".join(map(str, self.space.resolutions))
+            self.notes.append(f"{elsewhere} labels of {path} are of other resolutions than {sizes} px; not used")
         if others:
             self.notes.append(
                 f"{others} labels of {path} were not measured on {self.images} images after calibration on "
