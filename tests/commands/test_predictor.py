@@ -40,6 +40,37 @@ def test_labels_a_predictor_and_its_quality(run, capsys):
     assert json.loads(run.predictor_path.with_suffix(".json").read_text())["kind"] == "mlp_ensemble"
 
 
+def kind(run: Run) -> str:
+    return json.loads(run.predictor_path.with_suffix(".json").read_text())["kind"]
+
+
+@pytest.mark.parametrize("score", ["measured", "predicted"])
+def test_searches_keep_the_kind_of_predictor(run, score, monkeypatch):
+    from onceforall.search.mlp_ensemble import MlpEnsemble
+
+    words = [f"run={run.folder}", *WORDS]
+    assert cli.main(["search", *words, "budget=8", f"score={score}"]) == 0
+    assert kind(run) == "gaussian_process", "where there was none"
+    assert cli.main(["predictor", *words, "labels=8", "model=mlp_ensemble"]) == 0
+    asked = []
+    predict = MlpEnsemble.predict
+    monkeypatch.setattr(MlpEnsemble, "predict", lambda self, *given: asked.append(0) or predict(self, *given))
+    assert cli.main(["search", *words, "budget=9", f"score={score}"]) == 0
+    assert kind(run) == "mlp_ensemble"
+    assert asked
+    found = run.read_search("front")
+    assert found["quality"]["n_labels"] == (len(found["evaluated"]) if score == "measured" else len(measured(run)))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"kind": "forest"}', '{"kind": [1]}', '{"space": 1}'])
+def test_a_damaged_predictor_does_not_stop_a_search(run, content):
+    run.predictor_path.parent.mkdir()
+    run.predictor_path.with_suffix(".json").write_text(content)
+    run.predictor_path.with_suffix(".safetensors").write_text("damaged")
+    assert cli.main(["search", f"run={run.folder}", *WORDS, "budget=8", "score=predicted"]) == 0
+    assert kind(run) == "gaussian_process"
+
+
 def test_two_processes_measure_what_one_does(run, tmp_path):
     words = ["labels=9", "sampling=random", "networks_at_once=2", *WORDS]
     assert cli.main(["predictor", f"run={run.folder}", *words]) == 0

@@ -176,6 +176,8 @@ def test_bad_input_costs_nothing() -> None:
         search_measured(SPACE, evaluation, COSTS, front_cost="memory_bytes")
     with pytest.raises(ConfigError, match="budget=0"):
         search_measured(SPACE, evaluation, COSTS, budget=0)
+    with pytest.raises(ConfigError, match="model=forest"):
+        search_measured(SPACE, evaluation, COSTS, model="forest")
     with pytest.raises(ConfigError, match="at least one cost"):
         search_measured(SPACE, evaluation, {})
     assert not evaluation.asked

@@ -7,6 +7,7 @@ from ..errors import ConfigError
 from ..run import Run
 from ..settings import setting
 from .scoring import (
+    DEFAULT_MODEL,
     MeasuringConfig,
     check_measuring,
     costs_of,
@@ -32,7 +33,7 @@ class PredictorConfig(MeasuringConfig):
     sampling: str = setting(
         "active", "active: half spread, then where the predicted front is; spread over the cost; random"
     )
-    model: str = setting("gaussian_process", "gaussian_process or mlp_ensemble")
+    model: str = setting(DEFAULT_MODEL, "gaussian_process or mlp_ensemble; searches predict with the same from then on")
     front_cost: str | None = setting(
         None, "cost the front is drawn against: latency_ms, macs, params, memory_bytes; null: latency_ms once measured"
     )

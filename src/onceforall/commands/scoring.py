@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..configuration import check_least
 from ..cost import count_macs, count_params, peak_memory
-from ..errors import OnceForAllError
+from ..errors import FileFormatError, OnceForAllError
+from ..files import read_json
 from ..run import Run
 from ..settings import setting
 from ..space import Arch, SearchSpace
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ..search.collection import Evaluate
     from ..search.operators import CodeFunction
     from ..train.distributed import World
+
+DEFAULT_MODEL = "gaussian_process"
 
 
 @dataclass
@@ -71,7 +74,18 @@ def open_labels(run: Run, space: SearchSpace, source: "DataSource", config: Meas
     return LabelStore(run.labels_path, space, run.weights_digest(), *how)
 
 
-def fitted_predictor(space: SearchSpace, labels: "LabelStore", model: str = "gaussian_process") -> "AccuracyPredictor":
+def predictor_model(run: Run) -> str:
+    """The kind of a run's predictor, which searches keep; a Gaussian process where there is none that can be read."""
+    from ..search.predictor import MODELS
+
+    try:
+        kind = read_json(run.predictor_path.with_suffix(".json"))["kind"]
+        return kind if kind in MODELS else DEFAULT_MODEL
+    except (FileFormatError, OSError, KeyError, TypeError):
+        return DEFAULT_MODEL
+
+
+def fitted_predictor(space: SearchSpace, labels: "LabelStore", model: str = DEFAULT_MODEL) -> "AccuracyPredictor":
     """Fitted on all labels; MACs tell it the size of a network on every device."""
     from ..search import AccuracyPredictor
 

@@ -19,6 +19,7 @@ from .scoring import (
     fitted_predictor,
     hold_out_accuracy,
     open_labels,
+    predictor_model,
 )
 from .screen import console, table
 
@@ -74,6 +75,8 @@ def search(config: SearchConfig) -> "SearchResult":
     Once a device is measured, every network of a result has a latency, whatever limits and front are about. Where that
     device was measured at some resolutions only, networks of other resolutions are left aside, and a line says so.
 
+    The predictor of the run is fitted anew on all labels and keeps the kind that `ofa predictor` gave it.
+
     Raises:
         InfeasibleConstraint: no network meets the limits; states the feasible range.
         RunError, ConfigError, DataError, StorageError.
@@ -111,6 +114,7 @@ def search_one(config: SearchConfig, quiet: bool = False, notes: bool = True) ->
     for note in [*aside, *labels.notes] if notes else []:
         out.print(note)
     evaluate, costs = hold_out_accuracy(run, source, config), costs_of(space, latency)
+    model = predictor_model(run)
     started = time.perf_counter()
     with out.status("searching") as status:
         result = _run_search(
@@ -119,6 +123,7 @@ def search_one(config: SearchConfig, quiet: bool = False, notes: bool = True) ->
             costs,
             limits,
             labels,
+            model,
             config,
             lambda done, total: status.update(f"searching: {done} of {total} networks evaluated"),
         )
@@ -132,7 +137,7 @@ def search_one(config: SearchConfig, quiet: bool = False, notes: bool = True) ->
             )
     result = replace(result, seconds=time.perf_counter() - started)  # with collecting labels and verifying
     if len(labels) >= FEWEST_LABELS:
-        fitted_predictor(space, labels).save(run.predictor_path)
+        fitted_predictor(space, labels, model).save(run.predictor_path)
     found = result.to_dict(name, None if latency is None else latency.device) | {"images": labels.images}
     write_json(run.search_path(name), found)
     if not quiet:
@@ -154,6 +159,7 @@ def _run_search(
     costs: dict[str, "CodeFunction"],
     limits: dict[str, float],
     labels: "LabelStore",
+    model: str,
     config: SearchConfig,
     progress: Callable[[int, int], None],
 ) -> "SearchResult":
@@ -170,6 +176,7 @@ def _run_search(
             budget=config.budget,
             front_cost=front_cost,
             labels=labels,
+            model=model,
             seed=config.seed,
             progress=progress,
         )
@@ -177,7 +184,7 @@ def _run_search(
     require_feasible(space, goal.constraints, config.seed)  # before anything is evaluated
     collect_labels(space, evaluate, costs[front_cost], config.budget, labels, seed=config.seed, progress=progress)
     return search_predicted(
-        space, fitted_predictor(space, labels), costs, limits, front_cost=front_cost, seed=config.seed
+        space, fitted_predictor(space, labels, model), costs, limits, front_cost=front_cost, seed=config.seed
     )
 
 

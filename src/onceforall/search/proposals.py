@@ -52,10 +52,10 @@ class Goal:
         """The limits as constraints."""
         return tuple(Constraint(name, float(limit), self.costs[name]) for name, limit in self.limits.items())
 
-    def new_predictor(self, space: SearchSpace, weights: str = "") -> AccuracyPredictor:
+    def new_predictor(self, space: SearchSpace, model: str = "gaussian_process") -> AccuracyPredictor:
         """An unfitted predictor whose capacity feature is the MACs, or the front's cost when there are none."""
         name = "macs" if "macs" in self.costs else self.front_cost
-        return AccuracyPredictor(space, self.costs[name], name, weights)
+        return AccuracyPredictor(space, self.costs[name], name, model=model)
 
 
 def propose_codes(

@@ -31,6 +31,7 @@ def search_measured(
     budget: int = 60,
     front_cost: str | None = None,
     labels: LabelStore | None = None,
+    model: str = "gaussian_process",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> SearchResult:
@@ -47,23 +48,26 @@ def search_measured(
         budget: networks to look at, exactly; those with a label in `labels` count but are not measured again.
         front_cost: the cost of the front; default the first of `costs`.
         labels: where results are kept; a search that was killed continues and ends with the same result.
+        model: kind of accuracy predictor (see `AccuracyPredictor`) that predicts the measured networks, each without
+            its own label. Which networks are measured does not depend on it.
         seed: the same seed, labels and measurements give the same result.
         progress: called with (networks done, budget) after each network.
 
     Raises:
         InfeasibleConstraint: before anything is measured; states the feasible range.
-        ConfigError: a limit or a front cost that has no cost, or an empty budget.
+        ConfigError: a limit or a front cost that has no cost, an unknown model, or an empty budget.
         RunError: `evaluate` gave fewer results than networks.
     """
     started = time.perf_counter()
     goal = Goal.of(costs, limits, front_cost)
     if budget < 1:
         raise ConfigError(f"budget={budget}: at least one network must be measured")
+    predictor = goal.new_predictor(space, model)
     require_feasible(space, goal.constraints, seed)
     store = LabelStore(None, space, "") if labels is None else labels
     collect_active(space, evaluate, goal, budget, store, seed=seed, progress=progress)
     known = list(store)
-    quality = _quality(space, goal, known)
+    quality = _quality(predictor, known)
     predicted = [None] * len(known) if quality is None else [pair[1] for pair in quality.pairs]
     errors = np.array([label.top1_error for label in known])
     codes = space.encode([label.arch for label in known])
@@ -121,10 +125,10 @@ def search_predicted(
     return _result(space, goal, members, predictor.quality, seed, seconds)
 
 
-def _quality(space: SearchSpace, goal: Goal, labels: Sequence[Label]) -> PredictorQuality | None:
+def _quality(predictor: AccuracyPredictor, labels: Sequence[Label]) -> PredictorQuality | None:
     if len(labels) < FEWEST_LABELS:
         return None
-    return goal.new_predictor(space).fit([label.arch for label in labels], top1_of(labels)).quality
+    return predictor.fit([label.arch for label in labels], top1_of(labels)).quality
 
 
 def _members(
