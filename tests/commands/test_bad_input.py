@@ -123,6 +123,8 @@ def test_impossible_architectures(command, trained, capsys, unchanged):
         (["search", "networks_at_once=0"], "networks_at_once=0: must be 1 or greater"),
         (["search", "device=phone"], "no latency model of device 'phone'"),
         (["search", "score=guess"], "score=guess: use measured or predicted"),
+        (["search", "algorithm=nsga2"], "algorithm=nsga2: only with score=predicted"),
+        (["search", "algorithm=nsga9", "score=predicted"], "algorithm=nsga9: use niches, nsga2, smsemoa, spea2, ofa2_"),
         (["search", "name=a/b"], "name=a/b: a plain file name"),
         (["search", "front_cost=beauty"], "beauty"),
         (["search", "constraint.macs=5"], "feasible range"),

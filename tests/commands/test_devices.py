@@ -167,4 +167,6 @@ def test_searches_for_other_devices_or_costs_have_names_of_their_own(run):
     typed = (["device=slow"], ["device=onnxruntime"], ["device=slow", "front_cost=macs"], ["constraint.macs=12345678"])
     for words in typed:
         assert cli.main(["search", f"run={run.folder}", "score=predicted", *words, *WORDS]) == 0
-    assert {"front-slow", "front-onnxruntime", "front-slow-macs", "macs_12345678"} <= set(run.searches())
+    words = ["score=predicted", "algorithm=nsga2", *WORDS]
+    assert cli.main(["search", f"run={run.folder}", *words]) == 0
+    assert {"front-nsga2", "front-slow", "front-onnxruntime", "front-slow-macs", "macs_12345678"} <= set(run.searches())

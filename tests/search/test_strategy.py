@@ -17,6 +17,7 @@ from onceforall.search import (
     search_predicted,
 )
 from onceforall.search.operators import uniform_family_codes, unique_codes
+from onceforall.search.pareto import ALGORITHMS
 from onceforall.space import Arch, SearchSpace, create_space
 
 from .synthetic import Landscape
@@ -204,6 +205,40 @@ def test_predicted_search_stays_within_limits_and_is_marked() -> None:
     other = SPACE.restrict(resolutions=(32,))
     with pytest.raises(ConfigError, match="model of objective top1 was made for space mbv3_small, with other choices"):
         search_predicted(other, predictor, {"macs": Landscape(other).macs})
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm_gives_a_front_within_the_limits(algorithm: str) -> None:
+    land = Landscape(LISTED)
+    codes = initial_codes(LISTED, 30, land.macs)
+    predictor = AccuracyPredictor(LISTED, land.macs).fit(codes, land.accuracy(codes))
+    costs = {"macs": land.macs}
+    for limit in (land.middle(), float(land.macs(LISTED.encode([LISTED.smallest]))[0])):
+        result = search_predicted(
+            LISTED, predictor, costs, {"macs": limit}, algorithm=algorithm, population=20, generations=5
+        )
+        assert result.chosen in result.front
+        assert all(member.costs["macs"] <= limit for member in result.front)
+
+
+@pytest.mark.parametrize(("algorithm", "expected"), [("nsga2", 100), ("ofa2_nsga2", 1000)])
+def test_published_settings_bring_their_number_of_generations(
+    algorithm: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onceforall.search import pymoo_bridge
+
+    started: list[int] = []
+
+    def start(*arguments: object) -> object:
+        started.append(int(str(arguments[4])))
+        return begin(*arguments[:4], 1, *arguments[5:])
+
+    begin = pymoo_bridge.start_optimiser
+    monkeypatch.setattr(pymoo_bridge, "start_optimiser", start)
+    codes = initial_codes(SPACE, 30, LAND.macs)
+    predictor = AccuracyPredictor(SPACE, LAND.macs).fit(codes, LAND.accuracy(codes))
+    search_predicted(SPACE, predictor, {"macs": LAND.macs}, algorithm=algorithm)
+    assert started == [expected]
 
 
 def test_initial_networks_cover_the_cost_range() -> None:

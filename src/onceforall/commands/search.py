@@ -47,7 +47,7 @@ class ConstraintConfig:
 class SearchConfig(MeasuringConfig):
     """What to look for, and how much to measure."""
 
-    name: str | None = setting(None, "name of the result; null: made from the limits, device and front_cost")
+    name: str | None = setting(None, "name of the result; null: made from the limits, device, front_cost and algorithm")
     device: str | None = setting(None, "measured device whose latency counts; null: the newest, or MACs without one")
     constraint: ConstraintConfig = field(default_factory=ConstraintConfig)
     front_cost: str | None = setting(
@@ -55,6 +55,11 @@ class SearchConfig(MeasuringConfig):
     )
     score: str = setting("measured", "measured: every network of the front is evaluated; predicted: by the predictor")
     budget: int = setting(60, "networks to calibrate and evaluate; what earlier searches evaluated is used again")
+    algorithm: str | None = setting(
+        None,
+        "with score=predicted: what searches the front: niches, nsga2, smsemoa, spea2; as published for OFA², "
+        "with 1,000 generations: ofa2_nsga2, ofa2_smsemoa, ofa2_spea2; null: niches",
+    )
     verify: bool = setting(False, "with score=predicted: calibrate and evaluate every network that is delivered")
     devices: list[str] | None = setting(None, "several measured devices at once, each with a front and a best network")
     latency_limits: list[float] | None = setting(None, "with devices: most milliseconds on each; null: as constraint")
@@ -84,6 +89,8 @@ def search(config: SearchConfig) -> "SearchResult":
     check_measuring(config, seed=0)
     if not isinstance(config.constraint, ConstraintConfig):  # a dictionary from Python
         raise ConfigError(f"constraint={config.constraint}: write ConstraintConfig(latency_ms=4)")
+    if config.algorithm is not None:
+        _check_algorithm(config.algorithm, config.score)
     if config.devices is not None:
         from .devices import search_devices
 
@@ -145,11 +152,22 @@ def search_one(config: SearchConfig, quiet: bool = False, notes: bool = True) ->
     return result
 
 
+def _check_algorithm(algorithm: str, score: str) -> None:
+    """Raise ConfigError for an unknown algorithm, or one that would be ignored."""
+    from ..search.pareto import ALGORITHMS
+
+    if algorithm not in ALGORITHMS:
+        raise ConfigError(f"algorithm={algorithm}: use {', '.join(ALGORITHMS)}")
+    if score != "predicted":
+        raise ConfigError(f"algorithm={algorithm}: only with score=predicted; measured networks are chosen otherwise")
+
+
 def _default_name(config: SearchConfig, limits: dict[str, float]) -> str:
-    """Other limits, devices or front costs that were typed make another name, so that none replaces the other."""
+    """Other limits, devices, front costs or algorithms that were typed make another name: none replaces the other."""
     parts = [f"{key}_{limit:.12g}" for key, limit in limits.items()] or ["front"]
     parts += [config.device] if config.device else []
     parts += [config.front_cost] if config.front_cost and config.front_cost not in limits else []
+    parts += [config.algorithm] if config.algorithm else []
     return "-".join(parts)
 
 
@@ -184,7 +202,13 @@ def _run_search(
     require_feasible(space, goal.constraints, config.seed)  # before anything is evaluated
     collect_labels(space, evaluate, costs[front_cost], config.budget, labels, seed=config.seed, progress=progress)
     return search_predicted(
-        space, fitted_predictor(space, labels, model), costs, limits, front_cost=front_cost, seed=config.seed
+        space,
+        fitted_predictor(space, labels, model),
+        costs,
+        limits,
+        front_cost=front_cost,
+        algorithm=config.algorithm or "niches",
+        seed=config.seed,
     )
 
 

@@ -125,7 +125,8 @@ def _pymoo_search(
         asked.set("G", rows[:, -1:])
         for individual in asked:
             individual.evaluated.update({"F", "G"})
-        optimiser.tell(infills=asked)
+        with np.errstate(invalid="ignore"):  # SPEA2 divides by the population's extent, 0 where one network is feasible
+            optimiser.tell(infills=asked)
         if progress is not None:
             progress(optimiser.n_iter - 1, len(scored.rows))
     return scored.found.front()

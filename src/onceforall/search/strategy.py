@@ -20,6 +20,7 @@ from .result import SearchMember, SearchResult, chosen_and_front
 from .subset import reduce_front
 
 _DELIVERED = 100  # networks of a predicted front: more than anyone compares, enough to keep its hypervolume
+_GENERATIONS = 100
 
 
 def search_measured(
@@ -85,13 +86,14 @@ def search_predicted(
     front_cost: str | None = None,
     algorithm: str = "niches",
     population: int = 100,
-    generations: int = 100,
+    generations: int | None = None,
     seed: int = 0,
 ) -> SearchResult:
     """Find the most accurate network within the limits, and the front within them, by predicted accuracy.
 
-    Nothing is measured. The front comes from `pareto_search`, reduced to the 100 networks that keep most of its
-    hypervolume; the chosen network comes from `run_evolution`; members carry the predictor's error bar.
+    Nothing is measured. The front comes from `pareto_search` by `algorithm`, reduced to the 100 networks that keep most
+    of its hypervolume; the chosen network comes from `run_evolution`; members carry the predictor's error bar.
+    `generations` are those of both; None: 100, but 1,000 for a front with published settings ("ofa2_...").
 
     Raises:
         InfeasibleConstraint: no network meets the limits; states the feasible range.
@@ -105,7 +107,12 @@ def search_predicted(
         Objective(goal.front_cost, cost, cheap=True),
     ]
     best = run_evolution(
-        space, predictor.predict, goal.constraints, population=population, generations=generations, seed=seed
+        space,
+        predictor.predict,
+        goal.constraints,
+        population=population,
+        generations=_GENERATIONS if generations is None else generations,
+        seed=seed,
     )
     front = pareto_search(
         space,
@@ -115,7 +122,7 @@ def search_predicted(
         generations,
         seed,
         constraints=goal.constraints,
-        initial=space.encode([best.best]),
+        initial=None if algorithm.startswith("ofa2_") else space.encode([best.best]),  # a published population is fixed
     )
     delivered = reduce_front(front, _DELIVERED)
     codes = unique_codes(np.concatenate([space.encode([best.best]), space.encode(delivered.archs)]))
