@@ -23,7 +23,7 @@ import numpy as np
 from reporting import circumstances, finish
 
 from onceforall.commands.prediction_tables import predictions_path
-from onceforall.deploy import VIEWS
+from onceforall.data import VIEWS
 from onceforall.files import write_json, write_text
 from onceforall.run import Run
 from onceforall.search.ensemble.delivery import counts_of, singles_front

@@ -153,7 +153,7 @@ def select(
     """
     import numpy as np
 
-    from ..deploy import PLAIN
+    from ..data.views import PLAIN
     from ..search.ensemble.delivery import counts_of, described, singles_front
     from ..search.ensemble.ensembles import reference_point
     from ..search.ensemble.likelihood import select_by_likelihood
@@ -241,8 +241,7 @@ def select(
 
 def _views(config: EnsembleConfig, run: Run, source: "DataSource") -> list[str]:
     """What networks are shown: by default what training showed them, where many votes are worth their while."""
-    from ..data import EncodedImages
-    from ..deploy import PLAIN, VIEWS
+    from ..data import PLAIN, VIEWS, EncodedImages
 
     if config.views is not None:
         return list(config.views)
@@ -288,7 +287,7 @@ def _check(config: EnsembleConfig) -> None:
 
 def _check_views(views: list[str] | None) -> None:
     """Raise ConfigError unless networks can be shown these, among them the images as they are."""
-    from ..deploy import PLAIN, VIEWS
+    from ..data.views import PLAIN, VIEWS
 
     if views is not None and (unknown := [view for view in views if view not in VIEWS]):
         raise ConfigError(f"views: {unknown[0]!r} is none; use {', '.join(VIEWS)}")

@@ -28,7 +28,7 @@ def evaluate_ensemble(config: "EvaluateConfig") -> list[dict[str, Any]]:
     Raises:
         RunError, ConfigError, DataError, FileFormatError.
     """
-    from ..deploy import VIEWS
+    from ..data import VIEWS
     from ..train.evaluate import part_of
     from ..train.predictions import predict_each
     from .evaluate import part_label

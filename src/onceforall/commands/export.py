@@ -105,6 +105,7 @@ def export(config: ExportConfig) -> list[dict[str, Any]]:
 def _export_one(
     run: Run, arch: Arch, name: str, source: "DataSource", described: dict[str, Any], config: ExportConfig
 ) -> dict[str, Any]:
+    from ..data import PLAIN
     from ..deploy import export_onnx
 
     path = run.deploy_path(name, ".onnx")
@@ -119,7 +120,7 @@ def _export_one(
         test_transform=source.test.test_transform,
         arch=arch.to_dict(),
         name=name,
-        verify_images=test_images(source, arch.resolution, config.images),
+        verify_images=test_images(source, arch.resolution, config.images, PLAIN),
     )
     record_path = path.with_suffix(".json")
     record = read_json(record_path) | {"finetuned": config.finetuned}
@@ -154,16 +155,17 @@ def _network(run: Run, arch: Arch, source: "DataSource", config: ExportConfig) -
     )
 
 
-def test_images(source: "DataSource", resolution: int, count: int) -> "torch.Tensor":
+def test_images(source: "DataSource", resolution: int, count: int, view: str) -> "torch.Tensor":
     """The first test images, or hold-out images where there is no test part, as the network sees them, (n, C, H, W)."""
     import numpy as np
     import torch
 
-    from ..data import eval_batches
+    from ..data import VIEWS, eval_batches
 
     part = source.test if len(source.test) else source.holdout
     part = part.subset(np.arange(min(count, len(part))))
+    part = VIEWS[view].cut_from(part)
     batches = eval_batches(
         part, resolution=resolution, batch_size=len(part), mean=source.mean, std=source.std, device="cpu", workers=0
     )
-    return torch.cat([images for images, _ in islice(batches, 1)])
+    return VIEWS[view].turned(torch.cat([images for images, _ in islice(batches, 1)]))

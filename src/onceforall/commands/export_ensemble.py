@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..data import DataSource
-    from ..deploy import EnsembleMember
+    from ..deploy import EnsembleInput, EnsembleMember
 
 Record = dict[str, Any]
 
@@ -67,14 +67,15 @@ def _export(
     run: Run, found: VotingEnsemble, name: str, together: bool, images: int, description: dict[str, Any]
 ) -> Record:
     """Write the files and their record."""
+    from ..deploy import EnsembleInput
+
     _check_folder(run, name)
     source = run.load_data()
     described = {key: description[key] for key in ("in_chans", "classes", "mean", "std")}
     described["test_transform"] = source.test.test_transform
     members = _members(run, found, source)
-    verify_images = {
-        size: test_images(source, size, images) for size in sorted({arch.resolution for arch in found.archs})
-    }
+    shown = {EnsembleInput(arch.resolution, view) for arch, view in zip(found.archs, found.views, strict=True)}
+    verify_images = {one: test_images(source, one.resolution, images, one.view) for one in sorted(shown)}
     kind = {
         "ensemble": found.name,
         "result": found.result,
@@ -129,11 +130,11 @@ def _side_by_side(
     run: Run,
     members: "list[EnsembleMember]",
     name: str,
-    verify_images: "dict[int, torch.Tensor]",
+    verify_images: "dict[EnsembleInput, torch.Tensor]",
     described: dict[str, Any],
 ) -> Record:
     """Write one file for each member; all of them take their place at once."""
-    from ..deploy import Viewed, export_onnx
+    from ..deploy import EnsembleInput, export_onnx
 
     folder = run.deploy_path(name, "")
     records = []
@@ -142,12 +143,12 @@ def _side_by_side(
         for member in members:
             records.append(
                 export_onnx(
-                    Viewed(member.network, member.view),
+                    member.network,
                     fresh / f"{member.name}.onnx",
                     resolution=member.resolution,
                     arch=member.arch,
                     name=member.name,
-                    verify_images=verify_images[member.resolution],
+                    verify_images=verify_images[EnsembleInput(member.resolution, member.view)],
                     **described,
                 )
             )
@@ -176,7 +177,7 @@ def _side_by_side(
             }
             for member, record in zip(members, records, strict=True)
         ],
-        "resolutions": sorted(verify_images),
+        "resolutions": sorted({member.resolution for member in members}),
         **described,
         "max_abs_difference": max(record.max_abs_difference for record in records),
         "top1_agreement": min(record.top1_agreement for record in records),

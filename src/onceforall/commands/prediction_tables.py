@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..deploy import PLAIN, VIEWS
+from ..data.views import PLAIN, VIEWS
 from ..errors import ConfigError, DataError, FileFormatError, RunError
 from ..files import read_json
 from ..run import Run

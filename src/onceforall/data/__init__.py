@@ -7,8 +7,11 @@ from .images import DataSource, EncodedImages, ImageSet, ResidentImages
 from .loader import calibration_batches, eval_batches, train_batches, worker_count
 from .plan import steps_per_epoch
 from .sources import load_data, resolve_source
+from .views import PLAIN, VIEWS, View
 
 __all__ = [
+    "PLAIN",
+    "VIEWS",
     "AugmentConfig",
     "CorruptImage",
     "DataConfig",
@@ -16,6 +19,7 @@ __all__ = [
     "EncodedImages",
     "ImageSet",
     "ResidentImages",
+    "View",
     "calibration_batches",
     "eval_batches",
     "load_data",

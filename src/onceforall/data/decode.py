@@ -179,9 +179,12 @@ def centre_view(width: int, height: int, share: float = 1.0) -> Box:
     return left, top, left + side, top + side
 
 
-def evaluation_view(resolution: int) -> View:
-    """What "short side to ceil(resolution / 0.875), then centre crop" shows (the usual ImageNet test transform)."""
-    share = resolution / math.ceil(resolution / 0.875)
+def evaluation_view(resolution: int, zoom: float = 1.0) -> View:
+    """What "short side to ceil(resolution / 0.875), then centre crop" shows (the usual ImageNet test transform).
+
+    `zoom`: share of its sides to show.
+    """
+    share = zoom * resolution / math.ceil(resolution / 0.875)
     return lambda width, height: centre_view(width, height, share)
 
 

@@ -12,6 +12,8 @@ import torch
 
 from .decode import CorruptImage, Payload
 
+_ZOOM = 0.8
+
 
 class Entries(Protocol):
     """Where the encoded images of a part lie: files, rows of a table, slices of archives."""
@@ -121,10 +123,16 @@ class EncodedImages(ImageSet):
     """Images that could not be read and that a person has been told about; shared with subsets."""
     keys: np.ndarray = None  # pyright: ignore[reportAssignmentType]
     test_transform: str = "centre"
+    zoom: float = 1.0
+    """Share of the sides of what the test transform shows otherwise."""
 
     def subset(self, indices: np.ndarray) -> "EncodedImages":
         chosen = np.asarray(indices) if self.indices is None else self.indices[indices]
         return replace(self, labels=self.labels[indices], indices=chosen, keys=self.keys[indices])
+
+    def zoomed(self) -> "EncodedImages":
+        """The same images, of which the test transform shows the middle four fifths of both sides."""
+        return replace(self, zoom=_ZOOM)
 
     def payload(self, index: int) -> Payload:
         """What a decoder needs to read image `index`."""

@@ -256,6 +256,7 @@ def _request(
         seeds,
         crop,
         images.test_transform,
+        images.zoom,
     )
 
 

@@ -44,6 +44,7 @@ class BatchRequest:
     seeds: np.ndarray | None = None
     crop: RandomCrop | None = None
     test_transform: str = "centre"
+    zoom: float = 1.0
 
     @property
     def side(self) -> int:
@@ -89,10 +90,10 @@ def _decode(request: BatchRequest, position: int, payload: Payload) -> np.ndarra
         mirror = request.crop.flip and bool(generator.random() < 0.5)
         return read_view(payload, request.in_chans, request.side, view, mirror)
     if request.test_transform == "centre":
-        return read_view(payload, request.in_chans, request.side, evaluation_view(request.side))
+        return read_view(payload, request.in_chans, request.side, evaluation_view(request.side, request.zoom))
     official = request.test_transform == "official"
     short_side = math.ceil(request.side / 0.875) if official else MMRAZOR_SHORT_SIDE
-    return read_centre(payload, request.in_chans, short_side, request.side)
+    return read_centre(payload, request.in_chans, round(short_side / request.zoom), request.side)
 
 
 class _Decoder(Dataset):

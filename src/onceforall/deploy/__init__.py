@@ -2,17 +2,15 @@
 
 from .backends import NetworkCard, OnnxNetwork, Prediction
 from .ensemble import EnsembleMember, EnsembleRecord, export_ensemble_onnx
-from .ensemble_file import EnsembleCard, OnnxEnsemble
+from .ensemble_file import EnsembleCard, EnsembleInput, OnnxEnsemble
 from .export import ExportRecord, export_onnx
 from .fold import fold_batch_norm
 from .verify import Agreement, compare
-from .views import PLAIN, VIEWS, Viewed
 
 __all__ = [
-    "PLAIN",
-    "VIEWS",
     "Agreement",
     "EnsembleCard",
+    "EnsembleInput",
     "EnsembleMember",
     "EnsembleRecord",
     "ExportRecord",
@@ -20,7 +18,6 @@ __all__ = [
     "OnnxEnsemble",
     "OnnxNetwork",
     "Prediction",
-    "Viewed",
     "compare",
     "export_ensemble_onnx",
     "export_onnx",

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from ..errors import ExportError
 from ..files import atomic_path, write_json
-from .ensemble_file import VOTE, EnsembleCard, OnnxEnsemble
+from .ensemble_file import PLAIN, VOTE, EnsembleCard, EnsembleInput, OnnxEnsemble
 from .export import FileRecord, check_card, images_to_verify, onnx_path, recorded, to_model
 from .fold import fold_batch_norm
 from .verify import BATCH, Agreement
-from .views import PLAIN, VIEWS, Viewed
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class EnsembleMember:
         name, arch: kept with the file.
         weight: share of the vote; those of all members sum to one.
         temperature: its logits are divided by it before they become probabilities.
-        view: what it is shown, a name of `VIEWS`; the exported file makes it of the image itself.
+        view: what it is shown of an image; members of the same resolution and view read the same input.
     """
 
     network: nn.Module
@@ -48,12 +47,12 @@ class EnsembleRecord(FileRecord):
     """What was exported and how well its vote agrees, of an ensemble.
 
     Attributes:
-        inputs: name of the input by resolution in pixels. members: see `EnsembleCard`.
+        inputs: resolution in pixels and view by name of the input. members: see `EnsembleCard`.
     """
 
     members: list[dict[str, Any]]
     resolutions: list[int]
-    inputs: dict[str, str]
+    inputs: dict[str, dict[str, Any]]
 
 
 def export_ensemble_onnx(
@@ -66,14 +65,14 @@ def export_ensemble_onnx(
     std: Sequence[float],
     test_transform: str | None = None,
     name: str | None = None,
-    verify_images: Mapping[int, Tensor | np.ndarray] | None = None,
+    verify_images: Mapping[EnsembleInput, Tensor | np.ndarray] | None = None,
     tolerance: float = 1e-4,
 ) -> EnsembleRecord:
     """Export networks that vote as one ONNX file (opset 20, any batch size), and check it before it takes its place.
 
     The file has one output, `probabilities` (N, classes): the sum of weight * softmax(logits / temperature). It has an
-    input for each resolution (`EnsembleCard.inputs`), as the same photo is cropped anew for each. Batch norm is folded
-    into the convolutions. The description is kept in the file's metadata and in `path` with suffix .json.
+    input for each resolution and view (`EnsembleCard.inputs`), as the same photo is cropped anew for each. Batch norm
+    is folded into the convolutions. The description is kept in the file's metadata and in `path` with suffix .json.
 
     Args:
         path: ends in .onnx.
@@ -81,7 +80,7 @@ def export_ensemble_onnx(
         mean, std: per channel, of pixel values in 0..1.
         test_transform: kept with the file, see `Card`.
         name: kept with the file; default is the file's name.
-        verify_images: by resolution, the same normalised real images, NCHW; random numbers when None.
+        verify_images: for each input, the same normalised real images, NCHW; random numbers when None.
         tolerance: largest allowed difference of a probability.
 
     Raises:
@@ -114,7 +113,7 @@ def export_ensemble_onnx(
     networks = [copies[id(member.network)] for member in members]
     images = _images(verify_images, card)
     for network, member in zip(networks, card.members, strict=True):
-        check_card(card, network, images[member["resolution"]])
+        check_card(card, network, images[_shown(member)])
     model = _to_onnx(networks, card, images)
     with atomic_path(path.with_suffix(".json")) as record_file, atomic_path(path) as file:
         file.write_bytes(model.SerializeToString())
@@ -123,35 +122,39 @@ def export_ensemble_onnx(
         record = EnsembleRecord(
             **recorded(path.name, file, card, agreement, real_images=verify_images is not None),
             members=list(card.members),
-            resolutions=list(card.inputs),
-            inputs={str(resolution): name for resolution, name in card.inputs.items()},
+            resolutions=sorted({member.resolution for member in members}),
+            inputs={name: shown._asdict() for name, shown in card.inputs.items()},
         )
         write_json(record_file, asdict(record))
     return record
 
 
-def compare_ensemble(path: str | Path, networks: Sequence[nn.Module], images_NCHW: Mapping[int, Tensor]) -> Agreement:
+def compare_ensemble(
+    path: str | Path, networks: Sequence[nn.Module], images_NCHW: Mapping[EnsembleInput, Tensor]
+) -> Agreement:
     """Run an exported ensemble and the vote of its eager networks (on the CPU, in eval mode) on normalised images.
 
     The eager networks run one by one and their probabilities are summed in float64, apart from what was exported.
 
     Args:
         networks: of the members, in the order of the file.
-        images_NCHW: by resolution.
+        images_NCHW: for each input.
 
     Raises:
         FileFormatError: the file cannot be opened.
     """
     exported = OnnxEnsemble(path)
-    batches = {resolution: images.split(BATCH) for resolution, images in images_NCHW.items()}
+    batches = {shown: images.split(BATCH) for shown, images in images_NCHW.items()}
     expected = torch.zeros(len(next(iter(images_NCHW.values()))), len(exported.card.classes), dtype=torch.float64)
     with torch.inference_mode():
         for network, member in zip(networks, exported.card.members, strict=True):
-            shown = [VIEWS[member["view"]](batch) for batch in batches[member["resolution"]]]
-            logits_NC = torch.cat([network(batch) for batch in shown]).double()
+            logits_NC = torch.cat([network(batch) for batch in batches[_shown(member)]]).double()
             expected += member["weight"] * (logits_NC / member["temperature"]).softmax(1)
     parts = range(len(next(iter(batches.values()))))
-    found = [exported.probabilities({size: split[part].numpy() for size, split in batches.items()}) for part in parts]
+    inputs = exported.card.inputs
+    found = [
+        exported.probabilities({name: batches[shown][part].numpy() for name, shown in inputs.items()}) for part in parts
+    ]
     return Agreement.between(np.concatenate(found), expected.numpy())
 
 
@@ -160,11 +163,9 @@ class _Vote(nn.Module):
 
     def __init__(self, networks: Sequence[nn.Module], card: EnsembleCard) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(
-            Viewed(network, member["view"]) for network, member in zip(networks, card.members, strict=True)
-        )
-        order = list(card.inputs)
-        self.sources = [order.index(member["resolution"]) for member in card.members]
+        self.networks = nn.ModuleList(networks)
+        order = list(card.inputs.values())
+        self.sources = [order.index(_shown(member)) for member in card.members]
         self.weights = [member["weight"] for member in card.members]
         self.temperatures = [member["temperature"] for member in card.members]
 
@@ -178,13 +179,18 @@ class _Vote(nn.Module):
         return reduce(torch.add, votes)
 
 
-def _to_onnx(networks: Sequence[nn.Module], card: EnsembleCard, images: Mapping[int, Tensor]) -> Any:
+def _shown(member: Mapping[str, Any]) -> EnsembleInput:
+    """What a member of a card is shown."""
+    return EnsembleInput(member["resolution"], member["view"])
+
+
+def _to_onnx(networks: Sequence[nn.Module], card: EnsembleCard, images: Mapping[EnsembleInput, Tensor]) -> Any:
     """The vote as an ONNX model that carries its description."""
     folded = {
-        network: fold_batch_norm(network, images[member["resolution"]][:1])
+        network: fold_batch_norm(network, images[_shown(member)][:1])
         for network, member in zip(networks, card.members, strict=True)
     }
-    inputs = {name: resolution for resolution, name in card.inputs.items()}
+    inputs = {name: shown.resolution for name, shown in card.inputs.items()}
     return to_model(_Vote([folded[network] for network in networks], card), inputs, VOTE, card, as_list=True)
 
 
@@ -199,17 +205,19 @@ def _check_vote(card: EnsembleCard) -> None:
         raise ExportError(f"{card.name} has temperatures {temperatures}; they must be positive numbers")
 
 
-def _images(given: Mapping[int, Tensor | np.ndarray] | None, card: EnsembleCard) -> dict[int, Tensor]:
-    """Images to verify on, of every resolution and equally many; random numbers where none were given."""
-    needed = card.inputs
-    if given is not None and given.keys() != needed.keys():
-        raise ExportError(
-            f"images to verify {card.name} on are needed with {' and '.join(map(str, needed))} pixels, "
-            f"not {' and '.join(map(str, sorted(given))) or 'none'}"
-        )
-    images = {size: images_to_verify(None if given is None else given[size], card, size) for size in needed}
+def _images(
+    given: Mapping[EnsembleInput, Tensor | np.ndarray] | None, card: EnsembleCard
+) -> dict[EnsembleInput, Tensor]:
+    """Images to verify on, for every input and equally many; random numbers where none were given."""
+    needed = list(card.inputs.values())
+    if given is not None and given.keys() != set(needed):
+        wanted, found = (" and ".join(f"{size} px {view}" for size, view in some) for some in (needed, sorted(given)))
+        raise ExportError(f"images to verify {card.name} on are needed as {wanted}, not {found or 'none'}")
+    images = {
+        shown: images_to_verify(None if given is None else given[shown], card, shown.resolution) for shown in needed
+    }
     if len(counts := {len(some) for some in images.values()}) > 1:
-        raise ExportError(f"images to verify {card.name} on must be the same in every resolution, not {sorted(counts)}")
+        raise ExportError(f"images to verify {card.name} on must be the same for every input, not {sorted(counts)}")
     return images
 
 
