@@ -11,8 +11,7 @@ from onceforall.commands import ensemble as command
 from onceforall.commands.ensemble_screen import limits_of
 from onceforall.commands.prediction_tables import candidates_of, predictions_path
 from onceforall.configuration import compose
-from onceforall.data import DataConfig, load_data
-from onceforall.deploy import VIEWS
+from onceforall.data import VIEWS, DataConfig, load_data
 from onceforall.errors import FileFormatError
 from onceforall.run import Run
 from onceforall.search.ensemble.tables import PredictionTable
@@ -190,7 +189,7 @@ def test_an_ensemble_is_evaluated_as_it_was_promised(run, capsys):
     assert cli.main(["evaluate", f"run={run.folder}", f"ensemble={entry['name']}", "all=true"]) == 2
 
 
-@pytest.mark.parametrize("views", [["plain"], ["plain", "zoomed-mirrored"]])
+@pytest.mark.parametrize("views", [["plain"], ["plain", "mirrored"]])
 def test_published_files_there_and_back(run, tmp_path, capsys, views):
     words = [f"write_csv={tmp_path}/csv", "name=csv", f"views=[{','.join(views)}]"]
     assert cli.main(["ensemble", f"run={run.folder}", *WORDS, *words]) == 0

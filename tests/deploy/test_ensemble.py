@@ -16,8 +16,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from onceforall.deploy import (
-    PLAIN,
-    VIEWS,
+    EnsembleInput,
     EnsembleMember,
     EnsembleRecord,
     OnnxEnsemble,
@@ -40,9 +39,14 @@ def digits(side: int) -> Tensor:
     return (nn.functional.interpolate(pixels, size=side, mode="bilinear") - MEAN[0]) / STD[0]
 
 
+def shown(*images: Tensor) -> dict[EnsembleInput, Tensor]:
+    """Images for the inputs of both resolutions."""
+    return {EnsembleInput(side): some for side, some in zip(SIDES, images, strict=True)}
+
+
 def options(**changes: Any) -> dict[str, Any]:
     described = {"in_chans": 1, "classes": CLASSES, "mean": MEAN, "std": STD}
-    return {**described, "verify_images": {side: digits(side) for side in SIDES}, **changes}
+    return {**described, "verify_images": shown(*map(digits, SIDES)), **changes}
 
 
 def members() -> list[EnsembleMember]:
@@ -114,7 +118,7 @@ def assert_untouched(path: Path) -> None:
 @pytest.mark.parametrize("images", [1, 5])
 def test_the_file_counts_the_vote(exported: Exported, images: int) -> None:
     given = {side: digits(side)[:images] for side in SIDES}
-    found = OnnxEnsemble(exported.path).probabilities({side: some.numpy() for side, some in given.items()})
+    found = OnnxEnsemble(exported.path).probabilities({f"images_{side}": some.numpy() for side, some in given.items()})
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, slow_vote(exported.members, given), atol=1e-5)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
@@ -127,7 +131,7 @@ def test_the_record_lies_beside_the_file(exported: Exported) -> None:
     assert record["bytes"] == exported.path.stat().st_size
     assert (record["images_compared"], record["real_images"], record["top1_agreement"]) == (70, True, 1)
     assert record["max_abs_difference"] < 1e-5
-    assert record["inputs"] == {"12": "images_12", "16": "images_16"}
+    assert record["inputs"] == {f"images_{side}": {"resolution": side, "view": "plain"} for side in SIDES}
     assert [member["weight"] for member in record["members"]] == [0.5, 0.2, 0.3]
     assert [member["temperature"] for member in record["members"]] == [1.0, 0.5, 2.0]
     for member, voter in zip(record["members"], exported.members, strict=True):
@@ -149,25 +153,27 @@ def test_the_file_describes_itself_and_nothing_else(exported: Exported) -> None:
 def test_one_resolution_needs_one_input(exported: Exported, tmp_path: Path) -> None:
     twins = [replace(member, weight=0.5) for member in exported.members if member.resolution == 16]
     record = export_ensemble_onnx(twins, tmp_path / "twins.onnx", **options(verify_images=None))
-    assert record.inputs == {"16": "images"}
+    assert record.inputs == {"images": {"resolution": 16, "view": "plain"}}
     assert (record.images_compared, record.real_images) == (16, False)
-    found = OnnxEnsemble(tmp_path / "twins.onnx").probabilities({16: digits(16).numpy()})
+    found = OnnxEnsemble(tmp_path / "twins.onnx").probabilities({"images": digits(16).numpy()})
     np.testing.assert_allclose(found, slow_vote(twins, {16: digits(16)}), atol=1e-5)
 
 
-@pytest.mark.parametrize("view", [view for view in VIEWS if view != PLAIN])
-def test_a_network_with_two_views_is_in_the_file_once(exported: Exported, tmp_path: Path, view: str) -> None:
+def test_a_network_with_two_views_is_in_the_file_once_and_reads_two_inputs(exported: Exported, tmp_path: Path) -> None:
     plain = replace(exported.members[0], weight=0.7)
-    twin = replace(plain, name=view, weight=0.3, temperature=2.0, view=view)
-    record = export_ensemble_onnx([plain, twin], tmp_path / "twins.onnx", **options(verify_images={16: digits(16)}))
-    assert [member["view"] for member in record.members] == [PLAIN, view]
-    images = digits(16)[:9]
-    found = OnnxEnsemble(tmp_path / "twins.onnx").probabilities({16: images.numpy()})
+    twin = replace(plain, name="twin", weight=0.3, temperature=2.0, view="zoomed-mirrored")
+    both = {EnsembleInput(16): digits(16), EnsembleInput(16, "zoomed-mirrored"): digits(16).flip(0)}
+    record = export_ensemble_onnx([plain, twin], tmp_path / "twins.onnx", **options(verify_images=both))
+    assert [member["view"] for member in record.members] == ["plain", "zoomed-mirrored"]
+    assert list(record.inputs) == ["images_16", "images_16_zoomed_mirrored"]
+    images, other = digits(16)[:9], digits(16)[20:29]
+    given = {"images_16": images.numpy(), "images_16_zoomed_mirrored": other.numpy()}
+    found = OnnxEnsemble(tmp_path / "twins.onnx").probabilities(given)
     with torch.no_grad():
-        logits = [plain.network(images).double(), plain.network(VIEWS[view](images)).double()]
+        logits = [plain.network(some).double() for some in (images, other)]
     np.testing.assert_allclose(found, 0.7 * logits[0].softmax(1) + 0.3 * (logits[1] / 2).softmax(1), atol=1e-5)
     alone = export_ensemble_onnx(
-        [replace(plain, weight=1.0)], tmp_path / "alone.onnx", **options(verify_images={16: digits(16)})
+        [replace(plain, weight=1.0)], tmp_path / "alone.onnx", **options(verify_images={EnsembleInput(16): digits(16)})
     )
     assert record.bytes < 1.2 * alone.bytes
 
@@ -178,7 +184,7 @@ def test_pixels_in_class_names_out(exported: Exported) -> None:
     normalised = {
         side: (torch.as_tensor(some).permute(0, 3, 1, 2) / 255 - MEAN[0]) / STD[0] for side, some in pixels.items()
     }
-    predictions = OnnxEnsemble(exported.path).predict(pixels, top=3)
+    predictions = OnnxEnsemble(exported.path).predict({f"images_{side}": pixels[side] for side in SIDES}, top=3)
     for prediction, row in zip(predictions, slow_vote(exported.members, normalised), strict=True):
         best = np.argsort(-row)[:3]
         assert prediction.classes == tuple(CLASSES[index] for index in best)
@@ -187,12 +193,14 @@ def test_pixels_in_class_names_out(exported: Exported) -> None:
 
 def test_images_that_do_not_fit_are_refused(exported: Exported) -> None:
     opened = OnnxEnsemble(exported.path)
-    with pytest.raises(DataError, match="vote takes images of 12 and 16 pixels, not of 16"):
-        opened.probabilities({16: digits(16).numpy()})
-    with pytest.raises(DataError, match="the same images in every resolution, not 2 and 3"):
-        opened.probabilities({12: digits(12)[:2].numpy(), 16: digits(16)[:3].numpy()})
+    with pytest.raises(DataError, match="vote takes images_12 and images_16, not images_16"):
+        opened.probabilities({"images_16": digits(16).numpy()})
+    with pytest.raises(DataError, match="vote takes images_12 and images_16, not images"):
+        opened.predict({"images": np.zeros((1, 12, 12, 1), np.uint8)})
+    with pytest.raises(DataError, match="the same images for every input, not 2 and 3"):
+        opened.probabilities({"images_12": digits(12)[:2].numpy(), "images_16": digits(16)[:3].numpy()})
     with pytest.raises(DataError, match=r"vote takes uint8 images of shape \(16, 16, 1\)"):
-        opened.predict({side: np.zeros((1, 12, 12, 1), np.uint8) for side in SIDES})
+        opened.predict({f"images_{side}": np.zeros((1, 12, 12, 1), np.uint8) for side in SIDES})
 
 
 def test_the_networks_are_not_changed(failing: Path, exported: Exported) -> None:
@@ -214,8 +222,8 @@ def test_a_file_that_disagrees_is_not_written(failing: Path, exported: Exported)
 
 
 def test_a_vote_that_is_not_finite_is_not_written(failing: Path, exported: Exported) -> None:
-    images = {side: digits(side) for side in SIDES}
-    images[12][3, 0, 2, 2] = float("nan")
+    images = shown(*map(digits, SIDES))
+    images[EnsembleInput(12)][3, 0, 2, 2] = float("nan")
     with pytest.raises(ExportError, match="differs from the vote of its networks by nan"):
         export_ensemble_onnx(exported.members, failing, **options(verify_images=images))
     assert_untouched(failing)
@@ -259,9 +267,9 @@ def test_a_vote_that_cannot_be_counted_is_refused(
     [
         ({"classes": CLASSES[:9]}, "vote has 10 outputs but 9 class names were given"),
         ({"mean": [0.5] * 3}, "mean and std of vote need 1 values each"),
-        ({"verify_images": {16: digits(16)}}, "needed with 12 and 16 pixels, not 16"),
-        ({"verify_images": {12: digits(12)[:3], 16: digits(16)}}, r"the same in every resolution, not \[3, 70\]"),
-        ({"verify_images": {12: digits(16), 16: digits(16)}}, r"have shape \(70, 1, 16, 16\), not \(N, 1, 12, 12\)"),
+        ({"verify_images": {EnsembleInput(16): digits(16)}}, "needed as 12 px plain and 16 px plain, not 16 px plain"),
+        ({"verify_images": shown(digits(12)[:3], digits(16))}, r"the same for every input, not \[3, 70\]"),
+        ({"verify_images": shown(digits(16), digits(16))}, r"have shape \(70, 1, 16, 16\), not \(N, 1, 12, 12\)"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(

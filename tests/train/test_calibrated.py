@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from onceforall.data import DataConfig, load_data
-from onceforall.deploy import VIEWS
-from onceforall.errors import DataError
+from onceforall.data import VIEWS, DataConfig, load_data
+from onceforall.errors import ConfigError, DataError
 from onceforall.supernets import create_supernet
 from onceforall.train import calibrated, predictions
 from onceforall.train.calibrated import CalibratedNetworks
@@ -83,6 +82,29 @@ def test_probabilities_are_those_of_each_network_whether_images_are_held_or_not(
             with torch.no_grad():
                 expected = network(view).softmax(1).numpy()
             np.testing.assert_allclose(found_of_view, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_zoomed_views_of_photos_are_cut_out_of_them(tmp_path, write_photos):
+    source = load_data(DataConfig(root=str(write_photos(tmp_path / "photos")), workers=0))
+    supernet = create_supernet("mbv3_small", len(source.classes), resolutions=[32]).eval()
+    networks = networks_in(tmp_path / "statistics", supernet, source, calibration_images=0)
+    arch, order = supernet.space.smallest, ["zoomed-mirrored", "plain", "mirrored", "zoomed"]
+    ((_, found),) = predict_each(networks, [arch], source, source.test, views=[VIEWS[view] for view in order])
+    network = networks.network(arch)
+    for view, probabilities in zip(order, found, strict=True):
+        images = VIEWS[view].cut_from(source.test)
+        batches = predictions.eval_batches(
+            images, resolution=32, batch_size=50, mean=source.mean, std=source.std, device="cpu"
+        )
+        with torch.no_grad():
+            expected = network(VIEWS[view].turned(next(batches)[0])).softmax(1).numpy()
+        np.testing.assert_allclose(probabilities, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_small_images_in_memory_have_no_zoomed_views(supernet, digits, tmp_path):
+    networks = networks_in(tmp_path, supernet, digits)
+    with pytest.raises(ConfigError, match="zoomed views are cut out of photos"):
+        list(predict_each(networks, [supernet.space.smallest], digits, digits.test, views=[VIEWS["zoomed"]]))
 
 
 def test_an_unreadable_image_is_named(tmp_path, write_photos):
