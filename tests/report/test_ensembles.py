@@ -214,7 +214,7 @@ def test_what_holds_is_said_with_its_sign() -> None:
     pair = entry("pair", 2.0, 0.82, 0.815, networks=["a", "b"])
     said = verdict("summed", rule_of(one, [one[0], pair, one[1]]), "test")
     assert "Summed latency: the largest gain" in said
-    assert "+1.50 points, at 2 ms (2 networks, 81.50 % instead of 80.00 %); nowhere is it worse." in said
+    assert "+1.50 points, at 2 ms (2 members, 81.50 % instead of 80.00 %); nowhere is it worse." in said
     worse = verdict("maximal", rule_of(one, [one[0], pair | {"test_top1": 0.79}, one[1]]), "test")
     assert worse == (
         "Maximal latency: at no latency is an ensemble better than the best single network; "

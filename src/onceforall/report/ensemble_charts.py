@@ -71,13 +71,13 @@ def accuracy_chart(record: Record, part: str) -> Figure | None:
 
 
 def member_count_chart(record: Record) -> Figure:
-    """How many networks vote, against latency."""
+    """How many members vote, against latency."""
     traces = []
     for name, rule in rules_of(record).items():
         entries = rule["ensembles"]["members"]
         counts = [len(entry["networks"]) for entry in entries]
         traces.append(_series(RULE_WORDS[name], _COLORS[name], entries, counts, mode="markers"))
-    layout = {"xaxis": _axis(_latency_title(record)), "yaxis": _axis("networks that vote", rangemode="tozero")}
+    layout = {"xaxis": _axis(_latency_title(record)), "yaxis": _axis("members", rangemode="tozero")}
     return {"data": traces, "layout": layout | {"showlegend": True, "hovermode": "closest"}}
 
 

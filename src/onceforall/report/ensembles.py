@@ -85,7 +85,7 @@ def _ensembles_of(record: Record, page: Page) -> str:
     if test_images:
         drawn.append(page.chart(accuracy_chart(record, "test"), "Test images: counted once, after the choice"))
     drawn += [
-        page.chart(member_count_chart(record), "How many networks vote"),
+        page.chart(member_count_chart(record), "How many members vote"),
         page.chart(gain_chart(record, part), "Gain over one network within the same latency, beside published ones"),
         *(
             page.chart(member_chart(record, rule), f"Who votes with whom, {RULE_WORDS[name]}")
@@ -98,7 +98,7 @@ def _ensembles_of(record: Record, page: Page) -> str:
         f'<div class="charts">{"".join(drawn)}</div>{_PUBLISHED_SOURCE}'
         + table(_HYPERVOLUME_COLUMNS, [_hypervolume_row(name, rule) for name, rule in rules.items()])
         + table(
-            (limit, "latency", "single network", "ensemble", "networks", "points"),
+            (limit, "latency", "single network", "ensemble", "members", "points"),
             [row for name, rule in rules.items() for row in _budget_rows(name, rule, part)],
         )
     )

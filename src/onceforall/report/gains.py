@@ -108,7 +108,7 @@ def verdict(name: str, rule: Record, part: str) -> str:
         instead = f"{100 * most.ensemble[f'{part}_top1']:.2f} % instead of {100 * most.single[f'{part}_top1']:.2f} %"
         largest = (
             f"{words}: the largest gain over the best single network within the same latency is {most.points:+.2f} "
-            f"points, at {milliseconds(most.latency_ms)} ({members} {'network' if members == 1 else 'networks'}, "
+            f"points, at {milliseconds(most.latency_ms)} ({members} {'member' if members == 1 else 'members'}, "
             f"{instead})"
         )
     else:
