@@ -255,6 +255,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         runs = [study(folder) for folder in options.runs or [example(Path(scratch))]]
     text = page(options.name, runs)
+    for row in itertools.chain.from_iterable(runs):
+        del row["gains"]  # hundreds of numbers, of which the page says what matters
     print(text)
     if options.results is not None:
         write_json(options.results / f"{options.name}.json", {"circumstances": circumstances(), "runs": runs})
