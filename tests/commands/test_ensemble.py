@@ -232,15 +232,33 @@ def test_mistakes(run, words, message, capsys, unchanged):
     assert message in capsys.readouterr().err
 
 
-def test_a_network_without_latency_is_named(run, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("latency", "message"),
+    [
+        (None, "has no latency; measure this machine"),
+        ("fast", "is 'fast', not milliseconds"),
+        (float("nan"), "is nan, not milliseconds"),
+        (0.0, "is 0.0, not milliseconds"),
+    ],
+)
+def test_a_network_without_latency_is_named(run, tmp_path, capsys, latency, message):
     shutil.copytree(run.folder, tmp_path / "run")
     path = Run(tmp_path / "run").search_path("first")
     found = json.loads(path.read_text())
-    for member in found["evaluated"]:
-        member["latency_ms"] = None
+    for member in [*found["evaluated"], *found["front"]]:
+        member["latency_ms"] = latency
     path.write_text(json.dumps(found))
     assert cli.main(["ensemble", f"run={tmp_path}/run"]) == 2
-    assert "has no latency; measure this machine" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+
+
+def test_an_ensemble_needs_two_networks(run, tmp_path, capsys):
+    shutil.copytree(run.folder, tmp_path / "run")
+    path = Run(tmp_path / "run").search_path("first")
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps(found | {"front": found["front"][:1], "evaluated": found["front"][:1]}))
+    assert cli.main(["ensemble", f"run={tmp_path}/run"]) == 2
+    assert "search first has one network only; an ensemble needs two" in capsys.readouterr().err
 
 
 def test_a_part_of_the_front_keeps_both_ends(run, tmp_path):

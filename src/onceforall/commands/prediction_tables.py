@@ -1,5 +1,6 @@
 """Prediction tables for `ofa ensemble`: of the networks of a run's search, or read from published files."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +54,15 @@ def candidates_of(run: Run, search: str | None, networks: int) -> Candidates:
     known = {member["name"]: member for member in [*found["evaluated"], *found["front"]]}
     left = sorted(known.values(), key=lambda member: member["name"])
     for member in left:
-        if member.get("latency_ms") is None:
+        if (latency := member.get("latency_ms")) is None:
             raise DataError(
                 f"{run.search_path(name)}: network {member['name']} has no latency; measure this machine "
                 f"(ofa measure run={run.folder}) and search again"
+            )
+        if not isinstance(latency, int | float) or not 0 < latency < math.inf:
+            raise FileFormatError(
+                f"{run.search_path(name)}: the latency of network {member['name']} is {latency!r}, not milliseconds; "
+                f"search again: ofa search run={run.folder}"
             )
     left.sort(key=lambda member: member["latency_ms"])
     points = np.array([(member["latency_ms"], 100 - 100 * member["top1"]) for member in left])

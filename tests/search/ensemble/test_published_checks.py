@@ -109,6 +109,17 @@ def test_another_order_of_classes_is_found(order):
         check_order(lambda classes, _: np.array(order)[classes])
 
 
+@pytest.mark.parametrize(("classes", "each"), [(20, 5), (80, 4)])
+def test_another_order_of_small_classes_is_found(classes, each):
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(classes), each)
+    said = np.where(rng.random(len(labels)) < 0.85, labels, rng.integers(0, classes, len(labels)))
+    five = (said[:, None] + np.arange(5)) % classes
+    check_class_order(FILE, np.column_stack([five, labels]))
+    with pytest.raises(DataError, match="another order of classes"):
+        check_class_order(FILE, np.column_stack([rng.permutation(classes)[five], labels]))
+
+
 def confused(classes, labels):
     """Two classes are taken for two others, and these for anything: three in four of all images are guessed."""
     guessed = np.random.default_rng(0).permuted(np.tile(np.arange(CLASSES), (len(labels), 1)), axis=1)[:, :5]

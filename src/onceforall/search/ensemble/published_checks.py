@@ -14,7 +14,8 @@ from .blocks import Integers
 CLASSES_PER_ROW = 5
 _MOST_CLASSES = 1_000_000  # a class id beyond is a broken number
 _ENOUGH_ROWS = 20  # fewer that are alike may be so by chance
-_ENOUGH_OF_A_CLASS = 10
+_ENOUGH_OF_A_CLASS = 3  # images, to say what a network takes a class for
+_ENOUGH_IN_A_CIRCLE = 10  # images of each class, where two classes alone count
 
 Rows = tuple[NDArray[np.number], NDArray[np.floating]]
 
@@ -96,7 +97,7 @@ def check_class_order(file: Path, classes: Integers) -> None:
     mostly = (2 * counts > sizes) & (sizes >= _ENOUGH_OF_A_CLASS)
     label, name, counts = pairs[mostly] // base, pairs[mostly] % base, counts[mostly]
     moved = (label != name) & (np.bincount(name)[name] == 1)
-    circle = _in_a_circle(label, name, moved)
+    circle = _in_a_circle(label, name, moved & (sizes[mostly] >= _ENOUGH_IN_A_CIRCLE))
     within = sizes[mostly][circle].sum()
     # Two classes that look the same are a coin toss each; four standard errors are no luck.
     exchanged = counts[circle].sum() > within / 2 + 2 * within**0.5
