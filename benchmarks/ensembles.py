@@ -14,6 +14,7 @@ makes a table of random numbers in place of runs.
 import argparse
 import itertools
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from reporting import circumstances, finish
 
 from onceforall.commands.prediction_tables import predictions_path
 from onceforall.data import VIEWS
-from onceforall.files import write_json, write_text
+from onceforall.files import read_json, write_json, write_text
 from onceforall.run import Run
 from onceforall.search.ensemble.delivery import counts_of, singles_front
 from onceforall.search.ensemble.ensembles import RULES, Ensemble, EnsembleFront
@@ -162,7 +163,24 @@ def compared(
     }
 
 
-def lowest(alike: list[dict[str, Any]]) -> float:
+def settings_of(folder: Path) -> dict[str, Any]:
+    """What a run was trained and its networks were predicted with, as far as it differs between runs."""
+    run = Run(folder)
+    config, found = run.read_config(), read_json(run.ensembles_path("ensembles"))
+    kept = ("search", "device", "calibration_images", "batch_size", "holdout_images", "test_images")
+    return {
+        "experiment": config.name,
+        "seed": config.seed,
+        "epochs": config.epochs,
+        "precision": config.precision,
+        "space": config.space.name,
+        "resolutions": config.space.resolutions,
+        "data.holdout": config.data.holdout,
+        "ensembles": {key: found[key] for key in kept},
+    }
+
+
+def lowest(alike: Sequence[dict[str, Any]]) -> float:
     """The smallest mean gain over the runs, at any latency that all of them reach."""
     steps = [(np.array(changes), np.array(gains)) for changes, gains in (row["gains"] for row in alike)]
     anywhere = np.unique(np.concatenate([changes for changes, _ in steps]))
@@ -255,11 +273,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         runs = [study(folder) for folder in options.runs or [example(Path(scratch))]]
     text = page(options.name, runs)
+    lowest_means = [lowest(alike) for alike in zip(*runs, strict=True)]
     for row in itertools.chain.from_iterable(runs):
-        del row["gains"]  # hundreds of numbers, of which the page says what matters
+        del row["gains"]  # hundreds of numbers, of which the lowest mean is what matters
     print(text)
     if options.results is not None:
-        write_json(options.results / f"{options.name}.json", {"circumstances": circumstances(), "runs": runs})
+        record = {"settings": [settings_of(folder) for folder in options.runs], "circumstances": circumstances()}
+        record |= {"runs": runs, "lowest_means": lowest_means}
+        write_json(options.results / f"{options.name}.json", record)
         write_text(options.results / f"{options.name}.md", text)
     gains = [{key: row[key] for key in ("rule", "chosen", "over", "gain")} for row in runs[0]]
     finish({"name": options.name, "gains": gains})
