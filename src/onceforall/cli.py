@@ -13,7 +13,7 @@ from .errors import ConfigError, OnceForAllError
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
-_PATIENCE_S = 3.0
+_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)

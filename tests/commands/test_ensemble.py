@@ -114,7 +114,7 @@ def test_a_stopped_collection_goes_on_with_the_networks_that_are_missing(run, tm
         ([], False, True, ["plain"]),
         (["preset=ofa3_max"], None, True, ["plain"]),
         (["criterion=accuracy"], None, True, ["plain"]),
-        (["criterion=accuracy", "views=[zoomed,plain]"], None, False, ["zoomed", "plain"]),
+        (["criterion=accuracy", "views=[zoomed,plain]"], None, False, ["plain", "zoomed"]),
         (["views=[plain]"], None, True, ["plain"]),
     ],
 )
@@ -189,6 +189,21 @@ def test_an_ensemble_is_evaluated_as_it_was_promised(run, capsys):
     assert cli.main(["evaluate", f"run={run.folder}", f"ensemble={entry['name']}", "all=true"]) == 2
 
 
+@pytest.mark.parametrize("view", [None, "upside-down", ["plain"]])
+def test_a_result_that_does_not_say_what_networks_are_shown_is_refused(run, tmp_path, capsys, view):
+    shutil.copytree(run.folder, tmp_path / "run")
+    path = Run(tmp_path / "run").ensembles_path("ensembles")
+    found = json.loads(path.read_text())
+    for network in found["networks"]:
+        network["view"] = view
+        if view is None:
+            del network["view"]
+    path.write_text(json.dumps(found))
+    name = found["rules"]["maximal"]["ensembles"]["members"][0]["name"]
+    assert cli.main(["evaluate", f"run={tmp_path}/run", f"ensemble=ensembles/{name}"]) == 2
+    assert "does not say what its networks are shown" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("views", [["plain"], ["plain", "mirrored"]])
 def test_published_files_there_and_back(run, tmp_path, capsys, views):
     words = [f"write_csv={tmp_path}/csv", "name=csv", f"views=[{','.join(views)}]"]
@@ -217,6 +232,7 @@ def test_published_files_there_and_back(run, tmp_path, capsys, views):
         (["preset=ofa4"], "use ofa3_summed, ofa3_max"),
         (["criterion=luck"], "use likelihood, accuracy"),
         (["views=[plain,upside-down]"], "views: 'upside-down' is none; use plain, mirrored, zoomed"),
+        (["views=[plain,zoomed]"], "zoomed views are cut out of photos"),
         (["views=[mirrored]"], "views=[mirrored]: each once, plain among them"),
         (["views=[plain,plain]"], "views=[plain,plain]: each once"),
         (["networks=1"], "networks=1: must be 2 or greater"),

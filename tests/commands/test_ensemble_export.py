@@ -238,6 +238,7 @@ def test_members_with_other_views_have_inputs_of_their_own(voting, capsys):
     images = np.random.default_rng(0).standard_normal((5, 1, 8, 8), dtype=np.float32)
     as_it_is, same_network = (OnnxNetwork(file).logits(images) for file in files)
     np.testing.assert_array_equal(as_it_is, same_network)
+    assert [OnnxNetwork(file).card.view for file in files] == ["plain", "mirrored"]
     record = json.loads(voting.deploy_path("maximal-00", ".json").read_text())
     assert [member["view"] for member in record["members"]] == ["plain", "mirrored"]
     output(capsys, "export", f"run={voting.folder}", "ensemble=maximal-00", "together=true", "name=one", *QUICK)

@@ -140,25 +140,23 @@ def test_validation_is_the_test_part_where_there_is_no_other(tmp_path, write_pho
     assert all("/train/" in name for name in images_of(two.holdout))
 
 
-def test_a_validation_part_beside_a_test_part_is_the_hold_out(tmp_path, write_photos, caplog):
+def test_a_validation_part_beside_a_test_part_is_the_hold_out(tmp_path, write_photos):
     root = write_photos(tmp_path, parts=("train", "val", "test"))
     shutil.rmtree(root / "val" / "cherry")
-    with caplog.at_level("INFO"):
-        source = load_data(DataConfig(root=str(root)))
+    source = load_data(DataConfig(root=str(root)))
     assert (len(source.train), len(source.holdout), len(source.test)) == (18, 12, 18)
     assert all("/val/" in name for name in images_of(source.holdout))
     assert all("/test/" in name for name in images_of(source.test))
-    assert "its own validation part, 12 images (1 of 3 classes have none)" in caplog.text
+    assert "12 hold-out (its own validation part; 1 of 3 classes have none), 18 test images" in source.summary
 
 
 @pytest.mark.parametrize("words", [{"holdout": 0.2}, {"holdout": 0}, {"holdout_rule": "official"}])
-def test_a_hold_out_that_is_asked_for_comes_from_the_training_images(tmp_path, write_photos, caplog, words):
+def test_a_hold_out_that_is_asked_for_comes_from_the_training_images(tmp_path, write_photos, words):
     root = write_photos(tmp_path, parts=("train", "val", "test"))
-    with caplog.at_level("INFO"):
-        source = load_data(DataConfig(root=str(root), **words))
+    source = load_data(DataConfig(root=str(root), **words))
     assert len(source.train) + len(source.holdout) == 18
     assert all("/train/" in name for name in images_of(source.holdout) | images_of(source.train))
-    assert "18 images of its validation part are not used" in caplog.text
+    assert "hold-out (from the training images; its validation part of 18 is not used), 18 test" in source.summary
 
 
 def test_corrupt_images_are_in_no_set_and_listed(tmp_path, write_photos):

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from onceforall.data import PLAIN, VIEWS, DataConfig, ResidentImages, View, eval_batches, load_data
+from onceforall.deploy import backends
 from onceforall.errors import ConfigError
 
 SIDE = 64
@@ -45,6 +46,7 @@ def test_a_zoomed_view_shows_the_middle_four_fifths(ramps, transform):
 
 
 def test_a_plain_view_is_the_image_itself(digits_source):
+    assert PLAIN == backends.PLAIN  # rooms that may not import each other
     images = torch.rand(2, 3, 8, 8)
     assert VIEWS[PLAIN].turned(images) is images
     assert VIEWS[PLAIN].cut_from(digits_source.test) is digits_source.test

@@ -285,6 +285,15 @@ def test_the_suffix_is_fixed(exported: Exported, tmp_path: Path) -> None:
         export_ensemble_onnx(exported.members, tmp_path / "vote.pt", **options())
 
 
+def test_a_file_of_before_views_is_refused_when_it_is_opened(exported: Exported, tmp_path: Path) -> None:
+    model = onnx.load(str(exported.path))
+    for given in model.metadata_props:
+        given.value = given.value.replace('"view": "plain"', '"mirrored": false')
+    onnx.save(model, str(tmp_path / "old.onnx"))
+    with pytest.raises(FileFormatError, match="its members do not say what they are shown"):
+        OnnxEnsemble(tmp_path / "old.onnx")
+
+
 def test_the_reader_of_networks_refuses_it(exported: Exported) -> None:
     with pytest.raises(FileFormatError, match="does not describe its input and classes"):
         OnnxNetwork(exported.path)

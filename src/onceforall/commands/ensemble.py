@@ -31,7 +31,7 @@ class EnsembleConfig(MeasuringConfig):
     views: list[str] | None = setting(
         None,
         "what networks can be shown, each as a member that costs the same: plain, mirrored, zoomed, zoomed-mirrored; "
-        "null: plain, and with criterion=likelihood what training showed (mirrored images, parts of photos)",
+        "null: plain and, with criterion=likelihood and no preset, what training showed (mirrored, parts of photos)",
     )
     per_class: int | None = setting(
         None, "hold-out images of each class to choose by, at most; null: all; another number predicts anew"
@@ -79,6 +79,7 @@ def ensemble(config: EnsembleConfig) -> dict[str, Any]:
         from .ensemble_csv import ensemble_of_csv
 
         return ensemble_of_csv(config)
+    from ..data import VIEWS
     from ..search.ensemble.tables import blocks_together
     from .prediction_tables import calibrated_networks, candidates_of, collect_tables, voters
 
@@ -86,6 +87,8 @@ def ensemble(config: EnsembleConfig) -> dict[str, Any]:
     candidates = candidates_of(run, config.search, config.networks)
     source = run.load_data()
     views = _views(config, run, source)
+    for view in views:
+        VIEWS[view].cut_from(source.holdout)  # says at once which there are none of
     networks = calibrated_networks(
         run,
         source,
@@ -244,7 +247,7 @@ def _views(config: EnsembleConfig, run: Run, source: "DataSource") -> list[str]:
     from ..data import PLAIN, VIEWS, EncodedImages
 
     if config.views is not None:
-        return list(config.views)
+        return [view for view in VIEWS if view in config.views]
     if config.preset is not None or config.criterion != "likelihood":
         return [PLAIN]
     trained = run.read_config().augment

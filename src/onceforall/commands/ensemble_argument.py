@@ -4,6 +4,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Any
 
+from ..data.views import VIEWS
 from ..errors import ConfigError, FileFormatError, RunError
 from ..files import read_json
 from ..run import Run, check_file_name
@@ -79,7 +80,7 @@ def parse_ensemble(run: Run, text: str) -> VotingEnsemble:
                 f"ofa ensemble run={run.folder} name={result}"
             )
         rule, entry = _entry(found, name, text)
-        return _resolved(found, result, rule, entry)
+        return _resolved(run, found, result, rule, entry)
     except (KeyError, TypeError, AttributeError) as error:
         raise FileFormatError(f"{path} is no result of `ofa ensemble` ({type(error).__name__}: {error})") from error
 
@@ -123,9 +124,14 @@ def _within(entries: list[dict[str, Any]], rule: str, limit: str, text: str) -> 
     return found
 
 
-def _resolved(found: dict[str, Any], result: str, rule: str, entry: dict[str, Any]) -> VotingEnsemble:
+def _resolved(run: Run, found: dict[str, Any], result: str, rule: str, entry: dict[str, Any]) -> VotingEnsemble:
     networks = {network["name"]: network for network in found["networks"]}
     members = [networks[name] for name in entry["networks"]]
+    if any(member.get("view") not in list(VIEWS) for member in members):
+        raise FileFormatError(
+            f"{run.ensembles_path(result)} does not say what its networks are shown, or is of an earlier version; "
+            f"choose again with: ofa ensemble run={run.folder} name={result}"
+        )
     weights = entry["weights"] or [1.0] * len(members)
     return VotingEnsemble(
         name=entry["name"],

@@ -81,7 +81,7 @@ def _print(run: Run, found: VotingEnsemble, result: dict[str, Any]) -> None:
         for name, top1, weight in zip(result["networks"], result["member_top1"], result["weights"], strict=True)
     ]
     rows.append((found.name, percent(result["top1"], result["top1_error"]), "1.00"))
-    title = f"{run.folder}: {result['part']}, {result['images']:,} images, {len(found.archs)} networks vote"
+    title = f"{run.folder}: {result['part']}, {result['images']:,} images, {len(found.archs)} members vote"
     out = console()
-    out.print(table(title, ("network", "top-1", "weight"), rows))
+    out.print(table(title, ("member", "top-1", "weight"), rows))
     out.print(f"promised latency, {found.rule}: {found.latency_ms:.3g} ms; ± is one standard error")

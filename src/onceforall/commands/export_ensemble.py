@@ -147,6 +147,7 @@ def _side_by_side(
                     fresh / f"{member.name}.onnx",
                     resolution=member.resolution,
                     arch=member.arch,
+                    view=member.view,
                     name=member.name,
                     verify_images=verify_images[EnsembleInput(member.resolution, member.view)],
                     **described,

@@ -172,6 +172,8 @@ class DataSource:
     """The source brought no test part, so `test` was taken from its images before everything else."""
     corrupt: list[CorruptImage] = field(default_factory=list)
     """Images that could not be read when the source was opened; they are in none of the sets."""
+    about_holdout: str = ""
+    """Where the hold-out comes from, in words, where the source has a validation part beside a test part."""
 
     @property
     def num_classes(self) -> int:
@@ -193,9 +195,10 @@ class DataSource:
         kind = "resident" if isinstance(self.train, ResidentImages) else "decoded as needed"
         split = " (no test part was given: taken from the images)" if self.test_is_split else ""
         bad = f", {len(self.corrupt)} corrupt left out" if self.corrupt else ""
+        about = f" ({self.about_holdout})" if self.about_holdout else ""
         return (
-            f"{self.name}: {len(self.train):,} training, {len(self.holdout):,} hold-out, {len(self.test):,} test "
-            f"images{split} of {self.num_classes} classes, {kind}{bad}"
+            f"{self.name}: {len(self.train):,} training, {len(self.holdout):,} hold-out{about}, {len(self.test):,} "
+            f"test images{split} of {self.num_classes} classes, {kind}{bad}"
         )
 
     def to(self, device: torch.device | str) -> "DataSource":

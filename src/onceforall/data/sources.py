@@ -1,6 +1,5 @@
 """From a configuration to three disjoint sets of labelled images."""
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +23,6 @@ from .workers import TEST_TRANSFORMS
 _SOURCES = "auto, digits, folder, parquet, torch/NAME, hfds/NAME or wds/NAME"
 _HOLDOUT_SHARE = 0.1
 _TEST, _HOLDOUT, _MAX_TRAIN, _MAX_TEST = range(4)  # so that no two choices share their random numbers
-
-logger = logging.getLogger(__name__)
 
 
 def load_data(config: DataConfig, device: torch.device | str = "cpu", *, training: bool = True) -> DataSource:
@@ -65,8 +62,19 @@ def load_data(config: DataConfig, device: torch.device | str = "cpu", *, trainin
     measured = channel_statistics(train if len(train) else test) if None in (config.mean, config.std) else ((), ())
     mean, std = tuple(config.mean or measured[0]), tuple(config.std or measured[1])
     test_is_split = training and parts.keys() == {"train"}
+    about_holdout = _about_holdout(holdout, parts, len(raw.classes)) if training else ""
     source = DataSource(
-        raw.name, train, holdout, test, raw.classes, mean, std, test.in_chans, test_is_split, prepared.corrupt
+        raw.name,
+        train,
+        holdout,
+        test,
+        raw.classes,
+        mean,
+        std,
+        test.in_chans,
+        test_is_split,
+        prepared.corrupt,
+        about_holdout,
     )
     return source.to(device)
 
@@ -77,7 +85,7 @@ def _divided(config: DataConfig, raw: RawSource, parts: dict[str, ImageSet]) -> 
     test = parts.get("test", parts.get("validation"))
     if test is None:
         train, test = _set_aside(train, config.test_fraction, "test_fraction", (_TEST,))
-    holdout = _own_holdout(config, raw, parts)
+    holdout = _own_holdout(config, parts)
     if holdout is None:
         amount = _HOLDOUT_SHARE if config.holdout is None else config.holdout
         official = config.holdout_rule == "official"
@@ -88,26 +96,22 @@ def _divided(config: DataConfig, raw: RawSource, parts: dict[str, ImageSet]) -> 
     return train, holdout, test
 
 
-def _own_holdout(config: DataConfig, raw: RawSource, parts: dict[str, ImageSet]) -> ImageSet | None:
+def _own_holdout(config: DataConfig, parts: dict[str, ImageSet]) -> ImageSet | None:
     """The source's validation part, where it is neither the test part nor put out of use; None otherwise."""
     own = parts.get("validation")
     if own is None or len(own) == 0 or "test" not in parts:
         return None
-    if config.holdout is not None or config.holdout_rule == "official":
-        logger.info(
-            "%s: the %d images of its validation part are not used; the hold-out comes from the training images",
-            raw.name,
-            len(own),
-        )
-        return None
-    lacking = len(raw.classes) - len(np.unique(own.labels))
-    logger.info(
-        "%s: the hold-out is its own validation part, %d images%s; data.holdout=0.1 takes it from the training images",
-        raw.name,
-        len(own),
-        f" ({lacking} of {len(raw.classes)} classes have none)" if lacking else "",
-    )
-    return own
+    return own if config.holdout is None and config.holdout_rule != "official" else None
+
+
+def _about_holdout(holdout: ImageSet, parts: dict[str, ImageSet], classes: int) -> str:
+    """What a person should know about the hold-out of a source that has a validation part beside a test part."""
+    if "validation" not in parts or "test" not in parts:
+        return ""
+    if holdout is not parts["validation"]:
+        return f"from the training images; its validation part of {len(parts['validation']):,} is not used"
+    lacking = classes - len(np.unique(holdout.labels))
+    return f"its own validation part{f'; {lacking} of {classes} classes have none' if lacking else ''}"
 
 
 def _as_they_are(config: DataConfig, parts: dict[str, ImageSet]) -> tuple[ImageSet, ImageSet, ImageSet]:

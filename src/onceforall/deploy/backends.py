@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import DataError, FileFormatError
 
 INPUT, OUTPUT = "images", "logits"
+PLAIN = "plain"  # the view of an image that is the image as it is
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Card:
     @classmethod
     def from_metadata(cls, texts: dict[str, str]) -> Self:
         """The inverse of `to_metadata`. Raises KeyError or ValueError when something is missing or not JSON."""
-        texts = {"test_transform": "null"} | texts  # files of before it was noted
+        texts = {"test_transform": "null", "view": json.dumps(PLAIN)} | texts  # files of before they were noted
         values: dict[str, Any] = {field: json.loads(texts[field]) for field in cls.__dataclass_fields__}
         for field, value in values.items():
             if isinstance(value, list):
@@ -80,10 +81,12 @@ class NetworkCard(Card):
     Attributes:
         resolution: height and width of the input in pixels.
         arch: the architecture as plain values, or None.
+        view: what the network is shown of an image, as a member of an ensemble; otherwise the image as it is.
     """
 
     resolution: int
     arch: dict[str, Any] | None
+    view: str = PLAIN
 
 
 CardKind = TypeVar("CardKind", bound=Card)

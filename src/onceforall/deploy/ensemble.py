@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ..errors import ExportError
 from ..files import atomic_path, write_json
-from .ensemble_file import PLAIN, VOTE, EnsembleCard, EnsembleInput, OnnxEnsemble
+from .backends import PLAIN
+from .ensemble_file import VOTE, EnsembleCard, EnsembleInput, OnnxEnsemble
 from .export import FileRecord, check_card, images_to_verify, onnx_path, recorded, to_model
 from .fold import fold_batch_norm
 from .verify import BATCH, Agreement

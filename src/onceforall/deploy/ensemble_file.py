@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import DataError
-from .backends import INPUT, Card, Prediction, open_onnx
+from .backends import INPUT, PLAIN, Card, Prediction, open_onnx
 
 VOTE = "probabilities"
-PLAIN = "plain"
 
 
 class EnsembleInput(NamedTuple):
@@ -30,6 +29,10 @@ class EnsembleCard(Card):
     """
 
     members: tuple[dict[str, Any], ...]
+
+    def __post_init__(self) -> None:
+        if not all("view" in member for member in self.members):
+            raise ValueError("its members do not say what they are shown")
 
     @property
     def inputs(self) -> dict[str, EnsembleInput]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import ExportError
 from ..files import atomic_path, write_json
-from .backends import INPUT, OUTPUT, Card, NetworkCard
+from .backends import INPUT, OUTPUT, PLAIN, Card, NetworkCard
 from .fold import fold_batch_norm
 from .verify import Agreement, compare
 
@@ -62,6 +62,7 @@ class ExportRecord(FileRecord):
 
     arch: dict[str, Any] | None
     resolution: int
+    view: str
 
 
 def export_onnx(
@@ -74,6 +75,7 @@ def export_onnx(
     mean: Sequence[float],
     std: Sequence[float],
     test_transform: str | None = None,
+    view: str = PLAIN,
     arch: DescribesItself | dict[str, Any] | None = None,
     name: str | None = None,
     verify_images: Tensor | np.ndarray | None = None,
@@ -91,6 +93,7 @@ def export_onnx(
         classes: names in the order of the logits.
         mean, std: per channel, of pixel values in 0..1.
         test_transform: kept with the file, see `Card`.
+        view: kept with the file, see `NetworkCard`.
         arch: the architecture, kept with the file.
         name: kept with the file; default is the file's name.
         verify_images: normalised real images, NCHW at `resolution`; random numbers when None.
@@ -110,6 +113,7 @@ def export_onnx(
         mean=tuple(float(value) for value in mean),
         std=tuple(float(value) for value in std),
         test_transform=test_transform,
+        view=view,
         arch=described,
     )
     module = copy.deepcopy(module).cpu().eval()
@@ -121,7 +125,7 @@ def export_onnx(
         agreement = compare(file, module, images)
         _accept(agreement, tolerance, card)
         values = recorded(path.name, file, card, agreement, real_images=verify_images is not None)
-        record = ExportRecord(**values, arch=described, resolution=resolution)
+        record = ExportRecord(**values, arch=described, resolution=resolution, view=view)
         write_json(record_file, asdict(record))
     return record
 

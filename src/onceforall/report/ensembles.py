@@ -61,14 +61,14 @@ def _evaluated(votes: list[Record]) -> str:
         )
         for vote in votes
     ]
-    columns = ("evaluated ensemble", "part", "top-1", "images", "networks", "promised latency")
+    columns = ("evaluated ensemble", "part", "top-1", "images", "members", "promised latency")
     return differing(votes) + table(columns, rows, 2) if rows else ""
 
 
 def _ensembles_of(record: Record, page: Page) -> str:
     part, rules = told_on(record), rules_of(record)
     test_images = record.get("test_images")
-    views = list(dict.fromkeys(str(network.get("view")) for network in record["networks"]))
+    views = list(dict.fromkeys(str(network["view"]) for network in record["networks"]))
     shown = facts(
         [
             ("networks", count(len(record["networks"]) // len(views))),
