@@ -55,7 +55,7 @@ def page(run: str, rows: list[dict[str, Any]]) -> str:
     lines = [
         "# Exported ensembles: promised and measured latency",
         "",
-        f"`python benchmarks/exported_ensembles.py {run}`; machine and commit in `exported.json`. ONNX Runtime, one",
+        f"`python benchmarks/exported_ensembles.py {run}`; machine and commit in the JSON file. ONNX Runtime, one",
         "thread a member. Summed: one file, members one after the other. Maximal: a file a member, started together;",
         "with fewer cores than members they wait for each other.",
         "",
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", type=Path, help="folder of a run with ensembles")
     parser.add_argument("--ensembles", type=int, default=6, help="most of each rule")
-    parser.add_argument("--results", type=Path, help="folder for exported.json and exported.md")
+    parser.add_argument("--results", type=Path, help="folder for exported_RUN.json and exported_RUN.md")
     parser.add_argument("--quick", action="store_true", help="a small run of digits, one ensemble of each rule")
     options = parser.parse_args()
     if options.run is None and not options.quick:
@@ -101,8 +101,9 @@ def main() -> None:
     text = page(name, rows)
     print(text)
     if options.results is not None:
-        write_json(options.results / "exported.json", {"run": name, "circumstances": circumstances(), "rows": rows})
-        write_text(options.results / "exported.md", text)
+        record = {"run": name, "circumstances": circumstances(), "rows": rows}
+        write_json(options.results / f"exported_{name}.json", record)
+        write_text(options.results / f"exported_{name}.md", text)
     finish({"ensembles": rows})
 
 
