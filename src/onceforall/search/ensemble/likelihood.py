@@ -28,7 +28,7 @@ from .votes import VoteTable
 _VOTES = 12  # a member's share is a multiple of one vote in at most twelve
 # Standard errors of its lead with which an ensemble takes the place of one network: summed, a larger network is as fast
 # and usually better, so doubt counts against the ensemble; side by side one member more costs nothing.
-_LEAD = {"summed": 2.0, "maximal": 1.0}
+_LEAD = {"summed": 4.0, "maximal": 1.0}
 _ALIKE = 1e-7  # of the log likelihood: below what float32 sums can tell apart
 
 Shares = NDArray[np.int64]
@@ -49,7 +49,7 @@ def select_by_likelihood(
     Every ensemble on the front of latency and likelihood is given one vote more, to each network in turn (a member can
     get several), until nothing on the front changes. So all pairs are looked at, and all sets of the networks that may
     stand alone where these are few. With `at_least=1` an ensemble stands only if it is likelier than the likeliest
-    network alone that is as fast, by two standard errors of the difference (summed) or one (maximal); elsewhere stands
+    network alone that is as fast, by four standard errors of the difference (summed) or one (maximal); elsewhere stands
     the network with most images right.
 
     Args:
