@@ -235,6 +235,8 @@ def test_published_files_there_and_back(run, tmp_path, capsys, views):
         (["views=[plain,zoomed]"], "zoomed views are cut out of photos"),
         (["views=[mirrored]"], "views=[mirrored]: each once, plain among them"),
         (["views=[plain,plain]"], "views=[plain,plain]: each once"),
+        (["lead=-1"], "lead=-1.0: must be 0 or greater"),
+        (["lead=2", "criterion=accuracy"], "lead=2.0: only with criterion=likelihood"),
         (["networks=1"], "networks=1: must be 2 or greater"),
         (["search=absent"], "no search 'absent'"),
         (["name=../up"], "a plain file name"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..configuration import check_least
 from ..errors import ConfigError
 from ..files import atomic_path, write_json
 from ..run import Run, check_file_name
@@ -43,6 +44,11 @@ class EnsembleConfig(MeasuringConfig):
         "likelihood",
         "likelihood: of the true classes, with shares of the vote; holds best on new images | "
         "accuracy: most hold-out images right, exact up to three members, equal shares",
+    )
+    lead: float | None = setting(
+        None,
+        "criterion=likelihood: standard errors by which an ensemble must be likelier than the network it replaces; "
+        "null: 4 for summed, 1 for maximal latency",
     )
     temperature: bool | None = setting(
         None, "fit a temperature for every network on the hold-out images; null: with criterion=likelihood"
@@ -188,7 +194,14 @@ def select(
         started = time.perf_counter()
         if given is not None:
             front = select_by_likelihood(
-                votes, given, latencies, rule, single=single, at_least=config.at_least, most=config.most
+                votes,
+                given,
+                latencies,
+                rule,
+                single=single,
+                at_least=config.at_least,
+                most=config.most,
+                lead=config.lead,
             )
         elif preset is None:
             front = select_ensembles(
@@ -279,6 +292,7 @@ def _check(config: EnsembleConfig) -> None:
             raise ConfigError(f"{name}={value}: use {', '.join(word for word in known if word)}")
     _check_views(config.views)
     check_measuring(config, networks=2, at_least=1, most=1, top=1, per_class=1, holdout_images=1, test_images=1, seed=0)
+    check_least(config, lead=0)
     if config.holdout_csv is not None and (config.run is not None or not config.latencies or not config.out):
         raise ConfigError("holdout_csv needs latencies=FILE and out=FILE, and no run")
     _check_misplaced(config)
@@ -309,6 +323,7 @@ def _check_misplaced(config: EnsembleConfig) -> None:
         (config.holdout_csv is None, predicted, "with run=FOLDER; published files are what they are"),
         (not own, ("algorithm",), "with preset"),
         (own, ("rule", "criterion", "at_least", "most"), "without preset, which brings its own"),
+        (own and config.criterion == "likelihood", ("lead",), "with criterion=likelihood, and without preset"),
         (own and config.criterion == "accuracy", ("evaluations",), "with criterion=accuracy, and without preset"),
     ):
         for name in names:

@@ -43,6 +43,7 @@ def select_by_likelihood(
     single: NDArray[np.bool_] | None = None,
     at_least: int = 1,
     most: int = 100,
+    lead: float | None = None,
 ) -> EnsembleFront:
     """Find ensembles with shares of the vote: each is likelier to be right than everything as fast that was met.
 
@@ -56,6 +57,7 @@ def select_by_likelihood(
         votes: counts the images right, for the record. label_probabilities: what each network gives the true class of
             each image, (N, M); after `fit_temperatures`, as networks that are too sure or too modest distort it.
         latencies_ms, rule, at_least, most: as in `select_ensembles`.
+        lead: standard errors in place of those.
         single: which members may stand alone, (N,), one of them as fast as every other; None: all.
 
     Returns:
@@ -73,7 +75,8 @@ def select_by_likelihood(
     alone = np.ones(votes.members, dtype=bool) if single is None else single
     shares, looked_at = _grown(label_probabilities, latencies, checked, at_least, alone)
     if at_least == 1:
-        shares = _leading(shares, label_probabilities, latencies, checked, alone)
+        needed = _LEAD[checked] if lead is None else lead
+        shares = _leading(shares, label_probabilities, latencies, checked, alone, needed)
         shares = _with_best_singles(shares, np.where(alone, singles, -1), latencies, checked)
     if len(shares) > most:
         latency = latencies_of(shares > 0, latencies, checked)
@@ -132,8 +135,10 @@ def _logarithms(shares: Shares, given: Floats) -> Floats:
     return np.log(shares @ np.maximum(given, NOTHING) / shares.sum(axis=1, keepdims=True))
 
 
-def _leading(shares: Shares, given: Floats, latencies: Floats, rule: Rule, alone: NDArray[np.bool_]) -> Shares:
-    """The front of the networks that may stand `alone` and of the ensembles that are likelier by enough."""
+def _leading(
+    shares: Shares, given: Floats, latencies: Floats, rule: Rule, alone: NDArray[np.bool_], needed: float
+) -> Shares:
+    """The front of the networks that may stand `alone` and of the ensembles that are likelier by the lead needed."""
     networks = np.flatnonzero(alone)
     singles = np.eye(len(latencies), dtype=np.int64)[networks]
     rows = np.concatenate([singles, shares[np.count_nonzero(shares, axis=1) > 1]])
@@ -143,7 +148,7 @@ def _leading(shares: Shares, given: Floats, latencies: Floats, rule: Rule, alone
     for index in range(len(networks), len(rows)):
         fast = latencies[networks] <= latency[index]
         lead = logarithms[index] - logarithms[np.where(fast, likelihoods[: len(networks)], -np.inf).argmax()]
-        leading[index] = lead.mean() > _LEAD[rule] * lead.std() / len(lead) ** 0.5
+        leading[index] = lead.mean() > needed * lead.std() / len(lead) ** 0.5
     return rows[_front(rows, likelihoods, latencies, rule, np.flatnonzero(leading))]
 
 
