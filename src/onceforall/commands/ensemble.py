@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..configuration import check_least
 from ..errors import ConfigError
 from ..files import atomic_path, write_json
 from ..run import Run, check_file_name
@@ -175,7 +174,7 @@ def select(
     latencies = np.array([member["latency_ms"] for member in members], dtype=np.float64)
     names = [member["name"] for member in members]
     alone = np.eye(len(names), dtype=bool)
-    single = np.array([member.get("view", PLAIN) == PLAIN for member in members])
+    single = np.array([member["view"] == PLAIN for member in members])
     likeliest = preset is None and config.criterion == "likelihood"
     tempered = likeliest if config.temperature is None else config.temperature
     temperatures = fit_temperatures(holdout) if tempered else np.ones(len(names))
@@ -242,8 +241,7 @@ def select(
         "criterion": "accuracy" if given is None else "likelihood",
         "preset": config.preset,
         "networks": [
-            {key: member.get(key) for key in ("name", "arch", "latency_ms", "macs", "params", "memory_bytes")}
-            | {"view": member.get("view", PLAIN)}
+            {key: member.get(key) for key in ("name", "arch", "latency_ms", "macs", "params", "memory_bytes", "view")}
             | {"temperature": temperature, "holdout_top1": on_holdout, "test_top1": on_test}
             for member, temperature, on_holdout, on_test in zip(
                 members, temperatures.tolist(), top1.tolist(), test_top1, strict=True
@@ -291,8 +289,8 @@ def _check(config: EnsembleConfig) -> None:
         if value not in known:
             raise ConfigError(f"{name}={value}: use {', '.join(word for word in known if word)}")
     _check_views(config.views)
-    check_measuring(config, networks=2, at_least=1, most=1, top=1, per_class=1, holdout_images=1, test_images=1, seed=0)
-    check_least(config, lead=0)
+    least = {"networks": 2, "at_least": 1, "most": 1, "top": 1, "per_class": 1, "holdout_images": 1, "test_images": 1}
+    check_measuring(config, **least, lead=0, seed=0)
     if config.holdout_csv is not None and (config.run is not None or not config.latencies or not config.out):
         raise ConfigError("holdout_csv needs latencies=FILE and out=FILE, and no run")
     _check_misplaced(config)
@@ -306,9 +304,11 @@ def _check_views(views: list[str] | None) -> None:
     """Raise ConfigError unless networks can be shown these, among them the images as they are."""
     from ..data.views import PLAIN, VIEWS
 
-    if views is not None and (unknown := [view for view in views if view not in VIEWS]):
+    if views is None:
+        return
+    if unknown := [view for view in views if view not in VIEWS]:
         raise ConfigError(f"views: {unknown[0]!r} is none; use {', '.join(VIEWS)}")
-    if views is not None and (PLAIN not in views or len(set(views)) < len(views)):
+    if PLAIN not in views or len(set(views)) < len(views):
         raise ConfigError(f"views=[{','.join(views)}]: each once, {PLAIN} among them, as single networks see no other")
 
 

@@ -22,13 +22,15 @@ def ensemble_of_csv(config: "EnsembleConfig") -> dict[str, Any]:
     Raises:
         FileFormatError, DataError: files or latencies that do not fit each other.
     """
+    from ..data.views import PLAIN
     from .ensemble import select
 
     assert config.holdout_csv is not None
     assert config.out is not None
     with tempfile.TemporaryDirectory() as scratch:
         holdout, test = _tables(config, Path(scratch))
-        members = [{"name": network.name, "latency_ms": network.latency_ms} for network in holdout.networks]
+        networks = holdout.networks
+        members = [{"name": one.name, "latency_ms": one.latency_ms, "view": PLAIN} for one in networks]
         found = {"name": config.name, "search": None, "device": None, "weights_digest": None}
         found["classes"] = len(holdout.classes)
         with console().status("choosing") as status:
