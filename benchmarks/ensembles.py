@@ -29,6 +29,7 @@ from onceforall.files import read_json, write_json, write_text
 from onceforall.run import Run
 from onceforall.search.ensemble.delivery import counts_of, singles_front
 from onceforall.search.ensemble.ensembles import RULES, Ensemble, EnsembleFront
+from onceforall.search.ensemble.likeliest import front_rows
 from onceforall.search.ensemble.likelihood import select_by_likelihood
 from onceforall.search.ensemble.selection import select_ensembles
 from onceforall.search.ensemble.tables import PredictionTable, TableNetwork, blocks_together
@@ -108,10 +109,7 @@ class Likely:
         """Single networks by rising latency and likelihood: what choosing by likelihood gives without a vote."""
         likelihoods = np.log(np.maximum(self.given, NOTHING)).mean(axis=1)
         correct = self.holdout.correct(np.eye(len(likelihoods)))
-        found: list[int] = []
-        for network in np.lexsort((-likelihoods, self.latencies)).tolist():
-            if not found or likelihoods[network] > likelihoods[found[-1]]:
-                found.append(network)
+        found = front_rows(self.latencies, likelihoods).tolist()
         ensembles = tuple(Ensemble((one,), float(self.latencies[one]), int(correct[one])) for one in found)
         return replace(front, ensembles=ensembles)
 

@@ -19,6 +19,16 @@ def example():
     return table, labels, latencies, table[:, np.arange(500), labels].astype(np.float64)
 
 
+def whole_votes(sets):
+    """Shares of the vote as votes, so that equal classes are equal."""
+    counts = np.arange(1, 13)
+    rows = []
+    for row in sets / sets.sum(axis=1, keepdims=True):
+        off = np.abs(row[:, None] * counts - np.rint(row[:, None] * counts)).max(axis=0)
+        rows.append(np.rint(row * counts[off.argmin()]))
+    return np.array(rows)
+
+
 def likelihoods(given, sets):
     return np.log(np.maximum(sets @ given / sets.sum(axis=1, keepdims=True), 1e-12)).mean(axis=1)
 
@@ -35,7 +45,7 @@ def test_an_ensemble_leads_the_likeliest_network_by_a_standard_error():
                 fast = latencies <= one.latency_ms
                 alone = given[fast][likelihoods(given, np.eye(NETWORKS)[fast]).argmax()]
                 lead = np.log(weights @ given / weights.sum()) - np.log(alone)
-                assert lead.mean() > lead.std() / len(lead) ** 0.5 - 1e-6
+                assert lead.mean() > lead.std() / len(lead) ** 0.5 - 2e-6
     assert seen
 
 
@@ -65,19 +75,19 @@ def assert_doubtful(given, members, fast, errors):
     """The members together are not likelier by so many standard errors than the likeliest of the networks."""
     alone = given[fast][likelihoods(given, np.eye(len(given))[fast]).argmax()]
     difference = np.log(np.maximum(members @ given / members.sum(), 1e-12) / np.maximum(alone, 1e-12))
-    assert difference.mean() <= errors * difference.std() / len(difference) ** 0.5 + 1e-6
+    assert difference.mean() <= errors * difference.std() / len(difference) ** 0.5 + 2e-6
 
 
 @pytest.mark.parametrize("rule", ["summed", "maximal"])
 @pytest.mark.parametrize("at_least", [1, 2, 3])
 @pytest.mark.parametrize("networks", [12, 16])
-def test_of_twelve_networks_no_set_and_of_more_no_pair_as_fast_is_likelier(networks, rule, at_least):
+def test_of_twelve_networks_no_set_and_of_more_no_triple_as_fast_is_likelier(networks, rule, at_least):
     table, labels, latencies = front_like_table(np.random.default_rng(0), networks, 500, 8)
     given = table[:, np.arange(500), labels].astype(np.float64)
     front = select_by_likelihood(VoteTable(array_blocks(table, labels)), given, latencies, rule, at_least=at_least)
     sets = front.sets(networks)
     found = likelihoods(given, sets)
-    assert [one.correct for one in front.ensembles] == dense_correct(table, labels, sets)
+    assert [one.correct for one in front.ensembles] == dense_correct(table, labels, whole_votes(sets))
     assert min(len(one.members) for one in front.ensembles) >= at_least
     total = sum if rule == "summed" else max
     for one in front.ensembles:
@@ -85,12 +95,12 @@ def test_of_twelve_networks_no_set_and_of_more_no_pair_as_fast_is_likelier(netwo
     times = [one.latency_ms for one in front.ensembles]
     assert times == sorted(set(times))
     every = all_sets(networks)
-    every = every[(every.sum(axis=1) >= at_least) & ((networks == 12) | (every.sum(axis=1) <= 2))].astype(np.float64)
+    every = every[(every.sum(axis=1) >= at_least) & ((networks == 12) | (every.sum(axis=1) <= 3))].astype(np.float64)
     for members, value in zip(every, likelihoods(given, every), strict=True):
         fast = [i for i, ms in enumerate(times) if ms <= total(latencies[members > 0]) + 1e-9]
         in_force = fast[-1]
         if at_least > 1 or len(front.ensembles[in_force].members) > 1:
-            assert found[in_force] >= value - 1e-6
+            assert found[in_force] >= value - 2e-6
         else:
             assert_doubtful(given, members, latencies <= total(latencies[members > 0]), 4 if rule == "summed" else 1)
 
@@ -125,6 +135,17 @@ def test_few_are_chosen_from_fast_to_slow(example):
     assert len(few.ensembles) == 3
     assert set(few.ensembles) <= set(every.ensembles)
     assert few == select_by_likelihood(votes, given, latencies, "maximal", most=3)
+
+
+def test_where_there_are_too_many_networks_alone_stay():
+    table, labels, latencies = front_like_table(np.random.default_rng(0), 16, 500, 8)
+    given = table[:, np.arange(500), labels].astype(np.float64)
+    votes = VoteTable(array_blocks(table, labels))
+    every = select_by_likelihood(votes, given, latencies, lead=0).ensembles
+    alone = [one for one in every if len(one.members) == 1]
+    few = select_by_likelihood(votes, given, latencies, lead=0, most=len(alone) + 2).ensembles
+    assert len(every) > len(few) == len(alone) + 2
+    assert [one for one in few if len(one.members) == 1] == alone
 
 
 @pytest.mark.parametrize(("options", "message"), [({"at_least": 13}, "at_least=13"), ({"rule": "mean"}, "rule=mean")])
