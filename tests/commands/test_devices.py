@@ -169,4 +169,6 @@ def test_searches_for_other_devices_or_costs_have_names_of_their_own(run):
         assert cli.main(["search", f"run={run.folder}", "score=predicted", *words, *WORDS]) == 0
     words = ["score=predicted", "algorithm=nsga2", *WORDS]
     assert cli.main(["search", f"run={run.folder}", *words]) == 0
+    found = json.loads(run.search_path("front-nsga2").read_text())
+    assert found["settings"] == {"budget": 8, "algorithm": "nsga2", "calibration_images": 60, "batch_size": 200}
     assert {"front-nsga2", "front-slow", "front-onnxruntime", "front-slow-macs", "macs_12345678"} <= set(run.searches())

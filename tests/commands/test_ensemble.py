@@ -163,7 +163,10 @@ def test_other_criteria_and_presets(run):
         patch.setattr(published, "PRESETS", short)
         words = ["preset=ofa3_summed", "algorithm=spea2", "name=published", "seed=1"]
         assert cli.main(["ensemble", f"run={run.folder}", *WORDS, *words]) == 0
-    found = result(run, "published")["rules"]
+    published_result = result(run, "published")
+    assert published_result["settings"]["algorithm"] == "spea2"
+    assert published_result["settings"]["seed"] == 1
+    found = published_result["rules"]
     assert list(found) == ["summed"]
     assert all(len(entry["networks"]) >= 2 for entry in found["summed"]["ensembles"]["members"])
     for name in ("counted", "published"):

@@ -277,6 +277,12 @@ def test_a_garbled_value_costs_the_section_and_a_note(
     assert sections_of(text)["front"] == "filled"
 
 
+def test_a_published_search_is_named_with_what_ran_it(full_run: Path, tmp_path: Path) -> None:
+    settings = {"algorithm": "spea2", "seed": 3}
+    shown = section_of(page_with(full_run, tmp_path, lambda one: one.update(preset="ofa3_max", settings=settings)))
+    assert "ofa3_max, spea2, seed 3" in shown
+
+
 def test_a_broken_file_is_named_and_the_other_shown(full_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(full_run, tmp_path / "photos")
     (run / "ensembles" / "cut.json").write_text('{"name": "cut", "ru')

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Blocks = Callable[[], "Iterable[Block]"]
 
+# What ensembles were chosen with, for the record; the networks tell their views themselves.
+_SETTINGS = ("images", "per_class", "top", "at_least", "most", "lead", "algorithm", "evaluations", "seed")
+
 
 @dataclass
 class EnsembleConfig(MeasuringConfig):
@@ -42,7 +45,7 @@ class EnsembleConfig(MeasuringConfig):
     criterion: str = setting(
         "likelihood",
         "likelihood: of the true classes, with shares of the vote; holds best on new images | "
-        "accuracy: most hold-out images right, exact up to three members, equal shares",
+        "accuracy: most hold-out images right, equal shares; both look at all sets of up to three members",
     )
     lead: float | None = setting(
         None,
@@ -240,6 +243,7 @@ def select(
     return {
         "criterion": "accuracy" if given is None else "likelihood",
         "preset": config.preset,
+        "settings": {key: getattr(config, key) for key in _SETTINGS},
         "networks": [
             {key: member.get(key) for key in ("name", "arch", "latency_ms", "macs", "params", "memory_bytes", "view")}
             | {"temperature": temperature, "holdout_top1": on_holdout, "test_top1": on_test}

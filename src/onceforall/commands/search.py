@@ -145,7 +145,10 @@ def search_one(config: SearchConfig, quiet: bool = False, notes: bool = True) ->
     result = replace(result, seconds=time.perf_counter() - started)  # with collecting labels and verifying
     if len(labels) >= FEWEST_LABELS:
         fitted_predictor(space, labels, model).save(run.predictor_path)
-    found = result.to_dict(name, None if latency is None else latency.device) | {"images": labels.images}
+    found = result.to_dict(name, None if latency is None else latency.device) | {
+        "images": labels.images,
+        "settings": {key: getattr(config, key) for key in ("budget", "algorithm", "calibration_images", "batch_size")},
+    }
     write_json(run.search_path(name), found)
     if not quiet:
         _show(run, found, result, labels.images)

@@ -78,7 +78,7 @@ def _ensembles_of(record: Record, page: Page) -> str:
             ("hold-out images", count(record["holdout_images"])),
             ("test images", count(test_images) if test_images else ""),
             ("calibration images", count(record.get("calibration_images")) if "calibration_images" in record else ""),
-            ("published search", str(record.get("preset") or "")),
+            ("published search", _preset(record)),
         ]
     )
     drawn = [page.chart(accuracy_chart(record, "holdout"), "Hold-out images: what the choice was made on")]
@@ -102,6 +102,12 @@ def _ensembles_of(record: Record, page: Page) -> str:
             [row for name, rule in rules.items() for row in _budget_rows(name, rule, part)],
         )
     )
+
+
+def _preset(record: Record) -> str:
+    settings = record.get("settings")
+    drawn = f", {settings['algorithm']}, seed {settings['seed']}" if settings else ""
+    return f"{record['preset']}{drawn}" if record.get("preset") else ""
 
 
 def _findings(record: Record, part: str) -> str:

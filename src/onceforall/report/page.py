@@ -34,24 +34,28 @@ def render(contents: RunContents) -> str:
     """The page as text."""
     from plotly.offline import get_plotlyjs
 
-    _leave_out_garbled(contents)
     page = Page()
+    try:
+        headline, bodies = cards(contents), [section.body(contents, page) for section in sections()]
+    except (OnceForAllError, *GARBLED):
+        _leave_out_garbled(contents)
+        page = Page()
+        headline = _guarded("Headline", lambda: cards(contents), contents)
+        bodies = [_guarded(one.title, lambda one=one: one.body(contents, page), contents) for one in sections()]
     parts, links = [], []
-    for section in sections():
-        body = _guarded(section.title, lambda body=section.body: body(contents, page), contents)
+    for section, body in zip(sections(), bodies, strict=True):
         inside = body or f'<p class="hint">{_reason_for_none(section, body, contents)}</p>'
         kind = "filled" if body else "empty"
         parts.append(f'<section id="{section.key}" class="{kind}"><h2>{safe(section.title)}</h2>{inside}</section>')
         if body:
             links.append(f'<a href="#{section.key}">{safe(section.title)}</a>')
-    headline = _guarded("Headline", lambda: cards(contents), contents) or ""
     notes = "".join(f"<li>{safe(note)}</li>" for note in contents.notes)
     return Template(_asset("page.html")).substitute(
         title=safe(contents.name),
         style=_asset("page.css"),
         links="".join(links),
         notes=f'<ul class="notes">{notes}</ul>' if notes else "",
-        cards=headline,
+        cards=headline or "",
         sections="".join(parts),
         figures=_json_in_html(f"[{','.join(page.figures)}]"),
         plotly=get_plotlyjs(),
