@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,11 +20,12 @@ Config = TypeVar("Config")
 
 
 def check_least(config: object, **least: int) -> None:
-    """Raise ConfigError, naming the key, where a number of a config is below its least; None is no number."""
+    """Raise ConfigError, naming the key, where a number of a config is infinite or below its least; None is none."""
     for name, bound in least.items():
         value = getattr(config, name)
-        if value is not None and value < bound:
-            raise ConfigError(f"{name}={value}: must be {bound} or greater")
+        if value is not None and not bound <= value < math.inf:
+            finite = "" if value == value and value < math.inf else ", and finite"
+            raise ConfigError(f"{name}={value}: must be {bound} or greater{finite}")
 
 
 def groups_of(config_name: str) -> dict[str, list[str]]:

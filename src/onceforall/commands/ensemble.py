@@ -41,7 +41,7 @@ class EnsembleConfig(MeasuringConfig):
     )
     rule: str = setting("both", "latency of an ensemble: summed (one member after the other), maximal (side by side)")
     at_least: int = setting(1, "fewest members; 1: single networks compete with ensembles")
-    most: int = setting(100, "ensembles to deliver, chosen by hypervolume")
+    most: int = setting(100, "ensembles to deliver, chosen by hypervolume; few leave gaps that nothing else fills")
     criterion: str = setting(
         "likelihood",
         "likelihood: of the true classes, with shares of the vote; holds best on new images | "
@@ -63,7 +63,11 @@ class EnsembleConfig(MeasuringConfig):
     )
     algorithm: str = setting("nsga2", "with preset: nsga2, smsemoa or spea2")
     evaluations: int | None = setting(None, "criterion=accuracy: most ensembles to count images for; null: no limit")
-    seed: int = setting(0, "same seed, same predictions: same ensembles; published runs of a preset: 1, 2, 3")
+    seed: int = setting(
+        0,
+        "same seed, same predictions: same ensembles (by likelihood nothing is random); published runs of a preset: "
+        "1, 2, 3",
+    )
     write_csv: str | None = setting(None, "new folder for predictions as published: model_NN_class.csv, ..._prob.csv")
     holdout_csv: str | None = setting(None, "in place of run: folder of published files that ensembles are chosen on")
     test_csv: str | None = setting(None, "with holdout_csv: folder of published files that are counted at the end")
@@ -328,6 +332,7 @@ def _check_misplaced(config: EnsembleConfig) -> None:
         (not own, ("algorithm",), "with preset"),
         (own, ("rule", "criterion", "at_least", "most"), "without preset, which brings its own"),
         (own and config.criterion == "likelihood", ("lead",), "with criterion=likelihood, and without preset"),
+        (config.at_least == 1, ("lead",), "with at_least=1: it is over networks alone"),
         (own and config.criterion == "accuracy", ("evaluations",), "with criterion=accuracy, and without preset"),
     ):
         for name in names:

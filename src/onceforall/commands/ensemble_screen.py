@@ -28,7 +28,7 @@ def print_ensembles(found: dict[str, Any], title: str) -> None:
         reference = f"{milliseconds(record['reference'][0])}, {record['reference'][1]:.1f} % error"
         out.print(
             f"hypervolume towards ({reference}): single networks {volumes[0]:.2f}, with ensembles {volumes[1]:.2f}; "
-            f"{record['evaluations']:,} ensembles counted in {record['seconds']:.1f} s"
+            f"{record['evaluations']:,} ensembles looked at in {record['seconds']:.1f} s"
         )
 
 

@@ -16,7 +16,7 @@ _HYPERVOLUME_COLUMNS = (
     "ensembles, hold-out",
     "single networks, test",
     "ensembles, test",
-    "ensembles counted",
+    "ensembles looked at",
     "time",
 )
 _HOW_TO_READ = (

@@ -127,6 +127,16 @@ def test_members_that_may_not_stand_alone_vote_with_others_only():
     assert max(alone, default=0) < 6 <= max(together)
 
 
+def test_a_member_that_may_not_stand_alone_hides_no_vote_it_is_part_of():
+    """The second is likelier than any vote, but only votes may be delivered."""
+    table, labels, _ = front_like_table(np.random.default_rng(0), 2, 400, 4)
+    low, high = np.tile([0.2, 0.6], 200), np.tile([0.7, 0.9], 200)
+    votes = VoteTable(array_blocks(table, labels))
+    for rule, latency in (("maximal", 2.0), ("summed", 4.0)):
+        front = select_by_likelihood(votes, np.stack([low, high]), [2, 2], rule, single=np.array([True, False]))
+        assert (front.ensembles[-1].members, front.ensembles[-1].latency_ms) == ((0, 1), latency)
+
+
 def test_few_are_chosen_from_fast_to_slow(example):
     table, labels, latencies, given = example
     votes = VoteTable(array_blocks(table, labels))
@@ -143,9 +153,10 @@ def test_where_there_are_too_many_networks_alone_stay():
     votes = VoteTable(array_blocks(table, labels))
     every = select_by_likelihood(votes, given, latencies, lead=0).ensembles
     alone = [one for one in every if len(one.members) == 1]
-    few = select_by_likelihood(votes, given, latencies, lead=0, most=len(alone) + 2).ensembles
-    assert len(every) > len(few) == len(alone) + 2
-    assert [one for one in few if len(one.members) == 1] == alone
+    for more in (0, 1, 2):
+        few = select_by_likelihood(votes, given, latencies, lead=0, most=len(alone) + more).ensembles
+        assert len(every) > len(few) == len(alone) + more
+        assert [one for one in few if len(one.members) == 1] == alone
 
 
 @pytest.mark.parametrize(("options", "message"), [({"at_least": 13}, "at_least=13"), ({"rule": "mean"}, "rule=mean")])

@@ -88,5 +88,5 @@ def test_nothing_to_choose_is_refused(made, name):
     with pytest.raises(ConfigError, match="one network is no ensemble"):
         published_selection(one, latencies[:1], PRESETS[name])
     equal = VoteTable(array_blocks(np.repeat(table[:1], 3, axis=0), labels), top=5)
-    with pytest.raises(ConfigError, match="all 3 networks give the same predictions"):
+    with pytest.raises(ConfigError, match="all 3 networks and their votes are right on the same images"):
         published_selection(equal, latencies[:3], PRESETS[name])

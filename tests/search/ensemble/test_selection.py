@@ -101,6 +101,18 @@ def test_a_budget_holds_and_more_of_it_does_not_hurt(rule):
 
 
 @both_rules
+def test_ensembles_of_many_members_begin_with_the_fastest(rule):
+    """Also where one member more makes none of the smaller ensembles more accurate."""
+    table, labels = made_table(np.random.default_rng(1), 20, 200, 6)
+    latencies = np.linspace(1, 5, 20)
+    for at_least in (4, 8, 12):
+        front = select_ensembles(VoteTable(array_blocks(table, labels)), latencies, rule, at_least=at_least, mixtures=0)
+        assert min(len(one.members) for one in front.ensembles) >= at_least
+        fastest = (sum if rule == "summed" else max)(np.sort(latencies)[:at_least])
+        assert front.ensembles[0].latency_ms == pytest.approx(fastest)
+
+
+@pytest.mark.parametrize("rule", ["summed", "maximal"])
 def test_ensembles_of_at_least_three_are_found_within_a_budget(rule):
     table, labels, latencies = made(7, 30, 400)
     front = select_ensembles(VoteTable(array_blocks(table, labels)), latencies, rule, at_least=3, evaluations=500)
@@ -160,7 +172,7 @@ def test_impossible_selections_are_refused(networks, options, message):
 def test_networks_that_all_agree_are_refused():
     table, labels, _ = made(12, 1)
     votes = VoteTable(array_blocks(np.repeat(table, 3, axis=0), labels))
-    with pytest.raises(ConfigError, match="all 3 networks give the same predictions"):
+    with pytest.raises(ConfigError, match="all 3 networks and their votes are right on the same images"):
         select_ensembles(votes, [1.0, 2.0, 3.0])
 
 

@@ -43,8 +43,9 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class EnsembleFront:
-    """Distinct non-dominated ensembles by rising latency, from `evaluations` that were counted image by image.
+    """Distinct ensembles by rising latency, of `evaluations` that were looked at; each is better than all as fast.
 
+    Better is more accurate, or likelier to be right where they were chosen by that (see `select_by_likelihood`).
     `reference` is the latency (ms) and the error (percent) that hypervolumes are measured towards.
     """
 
@@ -65,7 +66,7 @@ class EnsembleFront:
         return hypervolume(self.points, reference or self.reference)
 
     def best_within(self, latency_ms: float) -> Ensemble | None:
-        """The most accurate ensemble that is fast enough, None when there is none."""
+        """The best ensemble that is fast enough, None when there is none."""
         fast = [one for one in self.ensembles if one.latency_ms <= latency_ms]
         return fast[-1] if fast else None
 
@@ -112,7 +113,9 @@ def check_choice(votes: VoteTable, at_least: int, most: int, most_members: int) 
     if votes.members < 2:
         raise ConfigError("one network is no ensemble: predictions of at least two are needed")
     if votes.all_equal():
-        raise ConfigError(f"all {votes.members} networks give the same predictions; there is nothing to choose")
+        raise ConfigError(
+            f"all {votes.members} networks and their votes are right on the same images; there is nothing to choose"
+        )
     if not 1 <= at_least <= most_members or most < 1:
         raise ConfigError(f"at_least={at_least} most={most}: between 1 and {most_members} members, 1 ensemble or more")
 

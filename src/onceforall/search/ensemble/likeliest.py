@@ -28,17 +28,18 @@ def likeliest_ensembles(
 
     Looked at are all pairs and triples, and all sets of the networks that may stand `alone` (N,) where these are few.
     No ensemble of the front gets likelier, within any latency, by one vote more, one less or one given to another
-    network. Ensembles of fewer than `at_least` members grow on a front of their own.
+    network. Ensembles of fewer than `at_least` members grow on fronts of their own, one for each number of members, and
+    so do networks that may not stand alone: they are not delivered and stand in the way of nothing that is.
 
     Args:
         given: what each network gives the true class of each image, (N, M).
     """
-    search = _Search(given, latencies, rule, at_least)
-    search.few_of(np.flatnonzero(alone))
+    search = _Search(given, latencies, rule, at_least, alone)
+    search.few()
     search.pairs()
     search.triples()
     search.climb()
-    return search.delivered.shares, search.looked_at
+    return search.fronts[-1].shares, search.looked_at
 
 
 def front_rows(latency: Floats, likelihoods: Floats) -> Integers:
@@ -74,7 +75,7 @@ class _Front:
 class _Search:
     """The fronts so far, and the moves that look for more."""
 
-    def __init__(self, given: Floats, latencies: Floats, rule: Rule, at_least: int) -> None:
+    def __init__(self, given: Floats, latencies: Floats, rule: Rule, at_least: int, alone: NDArray[np.bool_]) -> None:
         self.networks, self.images = given.shape
         # Images that fill up the last logarithms count as certain: every vote gives them one.
         padded = np.ones((self.networks, _FOLD * -(-self.images // _FOLD)), dtype=np.float32)
@@ -82,12 +83,14 @@ class _Search:
         self.given = padded.reshape(self.networks, _FOLD, -1)
         self.latencies = latencies
         self.rule: Rule = rule
-        self.at_least = at_least
-        self.small, self.delivered = _Front(self.networks), _Front(self.networks)
+        self.alone = alone
+        # Of networks that may not stand alone, then of one member, two, ... and of `at_least` or more.
+        self.fronts = [_Front(self.networks) for _ in range(at_least + 1)]
         self.looked_at = 0
 
-    def few_of(self, networks: Integers) -> None:
-        """Look at every network alone, and at all sets of these networks where they are few."""
+    def few(self) -> None:
+        """Look at every network alone, and at all sets of those that may stand alone where they are few."""
+        networks = np.flatnonzero(self.alone)
         shares = np.eye(self.networks, dtype=np.int64)
         if len(networks) <= EXHAUSTIVE_NETWORKS:
             sets = every_set(len(networks))
@@ -115,7 +118,7 @@ class _Search:
     def climb(self) -> None:
         """Add, take away and move one vote of every ensemble of the front until nothing is likelier."""
         known: set[bytes] = set()
-        while todo := [row for front in (self.small, self.delivered) for row in front.shares if _key(row) not in known]:
+        while todo := [row for front in self.fronts for row in front.shares if _key(row) not in known]:
             for row in todo:
                 known.add(_key(row))
                 one = np.eye(self.networks, dtype=np.int64)
@@ -128,16 +131,18 @@ class _Search:
     def _offer(self, shares: Shares, likelihoods: Floats) -> None:
         self.looked_at += len(shares)
         latency = latencies_of(shares > 0, self.latencies, self.rule)
-        large = np.count_nonzero(shares, axis=1) >= self.at_least
-        for front, group in ((self.small, ~large), (self.delivered, large)):
-            front.offer(shares[group], latency[group], likelihoods[group])
+        members = np.count_nonzero(shares, axis=1)
+        place = np.minimum(members, len(self.fronts) - 1)
+        place[(members == 1) & ~self.alone[shares.argmax(axis=1)]] = 0
+        for index in np.unique(place):
+            group = place == index
+            self.fronts[index].offer(shares[group], latency[group], likelihoods[group])
 
     def _offer_sets(self, members: Integers, likelihoods: Floats) -> None:
         """Offer sets of equally many members (n, size); votes are written for the few that are better only."""
         each = self.latencies[members]
         latency = each.sum(axis=1) if self.rule == "summed" else each.max(axis=1)
-        front = self.delivered if members.shape[1] >= self.at_least else self.small
-        better = front.beaten_by(latency, likelihoods)
+        better = self.fronts[min(members.shape[1], len(self.fronts) - 1)].beaten_by(latency, likelihoods)
         self.looked_at += len(members) - int(better.sum())
         shares = np.zeros((int(better.sum()), self.networks), dtype=np.int64)
         np.put_along_axis(shares, members[better], 1, axis=1)
