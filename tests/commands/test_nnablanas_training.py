@@ -228,5 +228,6 @@ def test_two_processes_are_started_without_more_words(launcher, here):
 def test_a_mistake_is_said_once(launcher, here):
     finished = launched(launcher, here, *TWO, "batch_size=1")
     assert finished.returncode != 0
-    said = [line for line in (finished.stderr + finished.stdout).splitlines() if "must be 4 or more" in line]
-    assert said == ["error: batch_size=1: must be 4 or more, a multiple of 2 processes"]
+    shown = finished.stderr + finished.stdout
+    said = [line for line in shown.splitlines() if "must be 4 or more" in line]
+    assert said == ["error: batch_size=1: must be 4 or more, a multiple of 2 processes"], shown

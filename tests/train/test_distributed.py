@@ -69,6 +69,15 @@ def test_a_port_that_is_taken_is_named():
             init_distributed("cpu", variables)
 
 
+def test_a_process_that_left_is_no_traceback(monkeypatch):
+    def left(*arguments, **named):
+        raise RuntimeError("Connection closed by peer [127.0.0.1]:12345")
+
+    monkeypatch.setattr(torch.distributed, "init_process_group", left)
+    with pytest.raises(ConfigError, match=r"process 1 cannot meet the others on tcp://.*Connection closed by peer"):
+        init_distributed("cpu", {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"})
+
+
 def test_jobs_meet_on_ports_of_their_own():
     jobs = [{"PMIX_NAMESPACE": "1"}, {"PMIX_NAMESPACE": "2"}, {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0"}, {}]
     ports = [_port_of(job) for job in jobs]

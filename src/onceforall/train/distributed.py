@@ -153,7 +153,7 @@ def init_distributed(device: str = "auto", environment: Mapping[str, str] | None
     method = "env://" if "TORCHELASTIC_RUN_ID" in variables else address  # torchrun already holds the store open
     try:
         dist.init_process_group(backend, init_method=method, rank=world.rank, world_size=world.size)
-    except dist.DistNetworkError as error:
+    except RuntimeError as error:  # of torch's store, or of gloo where another process leaves while this one joins
         raise ConfigError(
             f"process {world.rank} cannot meet the others on {address} ({str(error).splitlines()[0]}); "
             "set MASTER_PORT to a free port"
