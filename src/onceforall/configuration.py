@@ -24,7 +24,7 @@ def check_least(config: object, **least: int) -> None:
     for name, bound in least.items():
         value = getattr(config, name)
         if value is not None and not bound <= value < math.inf:
-            finite = "" if value == value and value < math.inf else ", and finite"
+            finite = "" if math.isfinite(value) else ", and finite"
             raise ConfigError(f"{name}={value}: must be {bound} or greater{finite}")
 
 

@@ -112,7 +112,7 @@ def test_ensembles_of_many_members_begin_with_the_fastest(rule):
         assert front.ensembles[0].latency_ms == pytest.approx(fastest)
 
 
-@pytest.mark.parametrize("rule", ["summed", "maximal"])
+@both_rules
 def test_ensembles_of_at_least_three_are_found_within_a_budget(rule):
     table, labels, latencies = made(7, 30, 400)
     front = select_ensembles(VoteTable(array_blocks(table, labels)), latencies, rule, at_least=3, evaluations=500)

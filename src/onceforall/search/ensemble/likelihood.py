@@ -126,12 +126,10 @@ def _with_best_singles(shares: Shares, singles: Integers, latencies: Floats, rul
 def _thinned(shares: Shares, latency: Floats, losses: Floats, reference: float, most: int) -> Shares:
     """Those that dominate most latency and loss; single networks, which stand for their accuracy, stay if they can."""
     several = np.count_nonzero(shares, axis=1) > 1
-    room = most - int((~several).sum())
-    if room == 0:
-        return shares[~several]
-    asked = np.flatnonzero(several) if room > 0 else np.arange(len(shares))
+    asked = np.flatnonzero(several) if (~several).sum() <= most else np.arange(len(shares))
     points = np.stack([latency, losses], axis=1)[asked]
-    kept = asked[largest_subset(points, (reference, losses.max()), room if room > 0 else most)]
+    room = most - (len(shares) - len(asked))
+    kept = asked[largest_subset(points, (reference, losses.max()), room)] if room else asked[:0]
     return np.delete(shares, np.setdiff1d(asked, kept), axis=0)
 
 

@@ -101,9 +101,9 @@ class _Search:
         self.at_least = at_least
         self.budget = budget
         self.leading = Archive(votes.members)  # of any size
-        self.archive = Archive(votes.members) if at_least > 1 else self.leading
-        # Of one member, two, ...: what ensembles of `at_least` members grow from, however little one more gains.
-        self.smaller = [Archive(votes.members) for _ in range(at_least - 1)]
+        # Of one member, two, ... and of `at_least` or more: the last grow from the others, however little they gain.
+        self.archives = [Archive(votes.members) for _ in range(at_least)] if at_least > 1 else [self.leading]
+        self.archive = self.archives[-1]
         self._counted: dict[bytes, int] = {}
         self._changed: set[bytes] = set()
         self._exchanged: set[bytes] = set()
@@ -170,9 +170,9 @@ class _Search:
             counts = by(fresh)
             self._counted.update((keys[row], count) for row, count in zip(fresh, counts.tolist(), strict=True))
             new, latency = sets[fresh], self._latency(sets[fresh])
-            members = new.sum(axis=1)
-            for place, archive in enumerate((*self.smaller, self.archive), start=1):
-                group = members == place if place < self.at_least else members >= place
+            members = np.minimum(new.sum(axis=1), self.at_least)
+            for size, archive in enumerate(self.archives, start=1):
+                group = members == size
                 archive.offer(new[group], latency[group], counts[group])
             if self.archive is not self.leading:
                 self.leading.offer(new, latency, counts)
@@ -279,7 +279,7 @@ class _Search:
     def _fronts(self) -> Sets:
         if self.archive is self.leading:
             return self.archive.equal
-        return np.concatenate([archive.equal for archive in (self.leading, *self.smaller, self.archive)])
+        return np.concatenate([archive.equal for archive in (self.leading, *self.archives)])
 
     def _open(self, done: set[bytes]) -> list[Sets]:
         return [row for row in self._fronts() if row.tobytes() not in done]
@@ -309,8 +309,7 @@ class _Search:
     def _with_each(self, inclusion: Sets, networks: Indices, bounds: Integers) -> None:
         """Count the ensemble with each network in turn, where its bound is above what is known to be as fast."""
         sets = _changed(inclusion, networks)
-        size = int(sets[0].sum())
-        archive = self.smaller[size - 1] if size < self.at_least else self.archive
+        archive = self.archives[min(int(sets[0].sum()), self.at_least) - 1]
         chance = bounds > archive.reached(self._latency(sets))
         if chance.any():
             sums, left = self.votes.sums(inclusion), networks[chance]
